@@ -1,0 +1,75 @@
+"""The message: a Celery task (protocol 2) as it lies in a Redis list, built without Celery.
+
+The fields are those of Celery's message protocol, version 2, inside kombu's envelope for Redis
+(https://docs.celeryq.dev/en/stable/internals/protocol.html).
+"""
+
+import json
+import os
+import socket
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+_ORIGIN = f"{os.getpid()}@{socket.gethostname()}"
+
+#: A Celery signature is a mapping; nothing else of Celery is needed here.
+Signature = Mapping[str, Any]
+Links = Signature | Sequence[Signature] | None
+
+
+def encode(
+    task: str,
+    kwargs: Mapping[str, Any],
+    *,
+    message_id: str,
+    queue: str,
+    link: Links = None,
+    link_error: Links = None,
+) -> str:
+    """The message that makes a Celery worker run *task* with *kwargs*.
+
+    Raises:
+        ValueError: for NaN and infinity, which JSON does not have.
+        TypeError: for values that are not JSON.
+    """
+    embed = {"callbacks": _signatures(link), "errbacks": _signatures(link_error), "chain": None, "chord": None}
+    headers = {
+        "lang": "py",
+        "task": task,
+        "id": message_id,
+        "root_id": message_id,
+        "parent_id": None,
+        "group": None,
+        "shadow": None,
+        "eta": None,
+        "expires": None,
+        "retries": 0,
+        "timelimit": [None, None],
+        "argsrepr": "()",
+        "kwargsrepr": "{...}",  # the real one would store every prompt a second time
+        "origin": _ORIGIN,
+        "ignore_result": False,
+    }
+    properties = {
+        "correlation_id": message_id,
+        "reply_to": "",
+        "delivery_mode": 2,
+        "delivery_info": {"exchange": "", "routing_key": queue},
+        "delivery_tag": str(uuid.uuid4()),
+        "priority": 0,
+    }
+    envelope = {
+        "body": json.dumps([[], kwargs, embed], allow_nan=False),
+        "content-type": "application/json",
+        "content-encoding": "utf-8",
+        "headers": headers,
+        "properties": properties,
+    }
+    return json.dumps(envelope)
+
+
+def _signatures(links: Links) -> list[Signature] | None:
+    if links is None:
+        return None
+    return [links] if isinstance(links, Mapping) else list(links)

@@ -1,0 +1,194 @@
+"""The record of a job: the one place in Redis that knows its status, and every change that status can make.
+
+Each function returns a command, a tuple for `redis.Redis.execute_command` (or its asyncio twin), so that the client, its
+asyncio twin and the worker share one set of transitions. All are single scripts: a record never holds half a change, and
+of two ends that race for a job exactly one is recorded.
+
+Fields: status, model, queued_at, started_at, ended_at (Redis time, seconds), worker, attempts, progress (`done/total`),
+cancel (`1` once somebody asked), webhook and metadata (JSON, for an end before any worker saw the job), result (JSON).
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple
+
+from imagefleet.queues import Keys
+
+Command = tuple[str | int | float, ...]
+
+#: A record of a job that has not ended outlives any reasonable wait, and yet not for ever.
+PENDING_TTL_S: Final = 30 * 86_400
+
+_NOW = "local t = redis.call('TIME'); local now = tonumber(t[1]) + tonumber(t[2]) / 1e6\n"
+
+# KEYS: the queue's lists. ARGV: most waiting (0: no limit), time to live, prefix of record keys, model,
+# then for each job: id, number of its list, message, webhook, metadata.
+_SUBMIT = (
+    _NOW
+    + """
+local waiting, fresh = 0, 0
+for i = 1, #KEYS do waiting = waiting + redis.call('LLEN', KEYS[i]) end
+for i = 5, #ARGV, 5 do
+  if redis.call('EXISTS', ARGV[3] .. ARGV[i]) == 0 then fresh = fresh + 1 end
+end
+local most = tonumber(ARGV[1])
+if most > 0 and waiting + fresh > most then return {'full', waiting} end
+for i = 5, #ARGV, 5 do
+  local record = ARGV[3] .. ARGV[i]
+  if redis.call('EXISTS', record) == 0 then
+    redis.call('HSET', record, 'status', 'queued', 'model', ARGV[4], 'queued_at', string.format('%.6f', now))
+    if ARGV[i + 3] ~= '' then redis.call('HSET', record, 'webhook', ARGV[i + 3]) end
+    if ARGV[i + 4] ~= '' then redis.call('HSET', record, 'metadata', ARGV[i + 4]) end
+    redis.call('EXPIRE', record, ARGV[2])
+    redis.call('LPUSH', KEYS[tonumber(ARGV[i + 1])], ARGV[i + 2])
+  end
+end
+return {'queued', waiting}
+"""
+)
+
+# KEYS: record, owners. ARGV: token, owner, worker, model, time to live.
+_START = (
+    _NOW
+    + """
+if ARGV[1] ~= '' and redis.call('HGET', KEYS[2], ARGV[1]) ~= ARGV[2] then return {'lost'} end
+local seen = redis.call('HMGET', KEYS[1], 'status', 'cancel', 'queued_at')
+if seen[1] and seen[1] ~= 'queued' and seen[1] ~= 'running' then return {'ended', seen[1]} end
+local attempts = redis.call('HINCRBY', KEYS[1], 'attempts', 1)
+redis.call('HSET', KEYS[1], 'status', 'running', 'worker', ARGV[3], 'model', ARGV[4],
+  'started_at', string.format('%.6f', now))
+redis.call('HDEL', KEYS[1], 'progress')
+redis.call('EXPIRE', KEYS[1], ARGV[5])
+local queued = seen[3] and string.format('%.6f', now - tonumber(seen[3])) or '0'
+return {seen[2] and 'canceled' or 'started', attempts, queued}
+"""
+)
+
+# KEYS: record, owners. ARGV: token, owner, status, result, time to live, channel, event,
+# then for each message to send: list, message.
+_FINISH = (
+    _NOW
+    + """
+if ARGV[1] ~= '' and redis.call('HGET', KEYS[2], ARGV[1]) ~= ARGV[2] then return 'lost' end
+local status = redis.call('HGET', KEYS[1], 'status')
+if status and status ~= 'queued' and status ~= 'running' then return status end
+redis.call('HSET', KEYS[1], 'status', ARGV[3], 'result', ARGV[4], 'ended_at', string.format('%.6f', now))
+redis.call('HDEL', KEYS[1], 'progress', 'webhook', 'metadata', 'cancel')
+redis.call('EXPIRE', KEYS[1], ARGV[5])
+for i = 8, #ARGV, 2 do redis.call('LPUSH', ARGV[i], ARGV[i + 1]) end
+redis.call('PUBLISH', ARGV[6], ARGV[7])
+return 'recorded'
+"""
+)
+
+# KEYS: record. ARGV: result, time to live, channel, event, control channel, job id, then messages as in FINISH.
+_CANCEL = (
+    _NOW
+    + """
+local status = redis.call('HGET', KEYS[1], 'status')
+if not status then return 'unknown' end
+if status == 'running' then
+  redis.call('HSET', KEYS[1], 'cancel', '1')
+  redis.call('PUBLISH', ARGV[5], ARGV[6])
+  return 'running'
+end
+if status ~= 'queued' then return status end
+redis.call('HSET', KEYS[1], 'status', 'canceled', 'result', ARGV[1], 'ended_at', string.format('%.6f', now))
+redis.call('HDEL', KEYS[1], 'webhook', 'metadata')
+redis.call('EXPIRE', KEYS[1], ARGV[2])
+for i = 7, #ARGV, 2 do redis.call('LPUSH', ARGV[i], ARGV[i + 1]) end
+redis.call('PUBLISH', ARGV[3], ARGV[4])
+return 'canceled'
+"""
+)
+
+# KEYS: record. ARGV: done/total, channel, event.
+_PROGRESS = """
+if redis.call('HGET', KEYS[1], 'status') ~= 'running' then return 0 end
+redis.call('HSET', KEYS[1], 'progress', ARGV[1])
+return redis.call('PUBLISH', ARGV[2], ARGV[3])
+"""
+
+
+class Submission(NamedTuple):
+    """One job ready to be queued."""
+
+    job_id: str
+    #: Which of the queue's lists, counted from 1.
+    level: int
+    message: str
+    #: JSON, or empty.
+    webhook: str
+    #: JSON, or empty.
+    metadata: str
+
+
+class Outgoing(NamedTuple):
+    """A message that leaves in the same step as a change of status."""
+
+    list_key: str
+    message: str
+
+
+class Claim(NamedTuple):
+    """What a worker shows to prove that it still holds a message; both empty where there are no leases."""
+
+    token: str
+    owner: str
+
+
+def submit(keys: Keys, *, queue: str, model: str, jobs: Sequence[Submission], max_queued: int) -> Command:
+    """Queue *jobs* that have no record yet, all or none. Replies `[queued|full, jobs waiting before]`."""
+    lists = keys.lists(queue)
+    flat = (field for job in jobs for field in job)
+    return ("EVAL", _SUBMIT, len(lists), *lists, max_queued, PENDING_TTL_S, keys.job(""), model, *flat)
+
+
+def start(keys: Keys, job_id: str, *, claim: Claim, worker: str, model: str) -> Command:
+    """Mark a claimed job as running.
+
+    Replies `[started|canceled, attempts, seconds queued]`, `[ended, status]` or, where the lease is gone, `[lost]`.
+    """
+    return ("EVAL", _START, 2, keys.job(job_id), keys.owners, *claim, worker, model, PENDING_TTL_S)
+
+
+def finish(
+    keys: Keys,
+    job_id: str,
+    *,
+    claim: Claim,
+    status: str,
+    result: str,
+    event: str,
+    ttl_s: int,
+    outgoing: Iterable[Outgoing] = (),
+) -> Command:
+    """Record how a job ended, tell who listens and send *outgoing*, all in one step.
+
+    Replies `recorded`, `lost` where the lease is gone, or the status with which the job had ended already.
+    """
+    flat = (field for message in outgoing for field in message)
+    channel = keys.events(job_id)
+    return ("EVAL", _FINISH, 2, keys.job(job_id), keys.owners, *claim, status, result, ttl_s, channel, event, *flat)
+
+
+def cancel(
+    keys: Keys, job_id: str, *, result: str, event: str, ttl_s: int, outgoing: Iterable[Outgoing] = ()
+) -> Command:
+    """End a queued job with *result*, or ask the worker of a running one to stop.
+
+    Replies `canceled`, `running` (asked to stop), the status with which it had ended already, or `unknown`.
+    The cost does not depend on the length of the queue: the message stays where it is, and a claim drops it.
+    """
+    flat = (field for message in outgoing for field in message)
+    channel = keys.events(job_id)
+    return ("EVAL", _CANCEL, 1, keys.job(job_id), result, ttl_s, channel, event, keys.control, job_id, *flat)
+
+
+def progress(keys: Keys, job_id: str, *, done: int, total: int, event: str) -> Command:
+    """Note how far a running job is and tell who listens. Replies the number of listeners."""
+    return ("EVAL", _PROGRESS, 1, keys.job(job_id), f"{done}/{total}", keys.events(job_id), event)
+
+
+def read(keys: Keys, job_id: str, *fields: str) -> Command:
+    """The values of *fields*, `None` for each that is not set."""
+    return ("HMGET", keys.job(job_id), *fields)
