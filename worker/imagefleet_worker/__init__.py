@@ -1,0 +1,1 @@
+"""The worker: a Celery app whose processes each own one device and one loaded diffusers pipeline."""

@@ -1,0 +1,119 @@
+"""What can go wrong in a worker: who is to blame, whether trying again helps, and how the process ends."""
+
+from enum import IntEnum
+from typing import ClassVar
+
+from imagefleet.errors import ImageFleetError
+
+
+class ExitCode(IntEnum):
+    """How a worker process ends when it cannot go on; shells and Kubernetes show the number."""
+
+    OK = 0
+    SETTINGS_INVALID = 78
+    REDIS_UNAVAILABLE = 69
+    MODEL_UNAVAILABLE = 71
+    STORAGE_UNAVAILABLE = 72
+    DEVICE_HUNG = 73
+    DEVICE_FAULT = 74
+
+
+class WorkerError(ImageFleetError):
+    """The base of the worker's own errors."""
+
+    code = "internal_error"
+    #: Whether the same job may succeed when it is tried again later.
+    retryable: ClassVar[bool] = False
+
+
+class SettingsInvalid(WorkerError):
+    """The environment does not make valid settings."""
+
+    code = "settings_invalid"
+
+
+class ModelUnavailable(WorkerError):
+    """The model cannot be loaded, or makes no image."""
+
+    code = "model_unavailable"
+
+
+class JobRejected(WorkerError):
+    """The job is well formed, and yet nothing that this model can do."""
+
+    code = "invalid_job"
+
+
+class JobCanceled(WorkerError):
+    """Somebody canceled the job while it ran."""
+
+    code = "canceled"
+
+
+class JobExpired(WorkerError):
+    """The job's deadline has passed."""
+
+    code = "expired"
+
+
+class LeaseLost(WorkerError):
+    """Another worker may hold this job's message by now: stop, and touch nothing more."""
+
+    code = "lease_lost"
+
+
+class OutOfMemory(WorkerError):
+    """The job does not fit the device's memory even alone."""
+
+    code = "out_of_memory"
+
+
+class ImageNotFinite(WorkerError):
+    """The model produced values that are not numbers; such an image would be black."""
+
+    code = "image_not_finite"
+
+
+class GenerationFailed(WorkerError):
+    """The pipeline raised an error for this job."""
+
+    code = "generation_failed"
+
+
+class DeviceFault(WorkerError):
+    """The device is in a state that only a new process can leave."""
+
+    code = "device_fault"
+    retryable = True
+
+
+class StorageUnavailable(WorkerError):
+    """S3 does not answer, or answers that it cannot now."""
+
+    code = "storage_unavailable"
+    retryable = True
+
+
+class StorageRefused(WorkerError):
+    """S3 answers that it will not: credentials, permissions, or a bucket that is not there."""
+
+    code = "storage_refused"
+
+
+class Poisoned(WorkerError):
+    """Every worker that ran this job fell silent; it will not be run again."""
+
+    code = "poisoned"
+
+
+class AddressRefused(WorkerError):
+    """A webhook's URL leads where this worker must not send anything."""
+
+    code = "address_refused"
+
+
+class DeliveryFailed(WorkerError):
+    """The receiver did not accept the webhook."""
+
+    code = "delivery_failed"
+    retryable = True
