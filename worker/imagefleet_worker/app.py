@@ -1,0 +1,96 @@
+"""The Celery app: settings become Celery's configuration, and Celery's signals become the life of the process.
+
+    CUDA_VISIBLE_DEVICES=0 celery -A imagefleet_worker.app worker -n gpu0@%h
+
+consumes the queue of the model that the settings name. With `-Q imagefleet.webhooks` the same command is a sender of
+webhooks, which loads no model and needs no device.
+"""
+
+import sys
+from typing import Any
+
+from celery import Celery, signals
+from imagefleet.queues import queue_for
+
+from imagefleet_worker import lifecycle, telemetry
+from imagefleet_worker.errors import ExitCode, SettingsInvalid
+from imagefleet_worker.settings import Settings, settings
+
+
+def configuration(values: Settings) -> dict[str, Any]:
+    """Celery's configuration for *values*."""
+    socket_timeout_s = values.redis.socket_timeout_s
+    options = {
+        "global_keyprefix": values.redis.key_prefix,
+        "socket_timeout": socket_timeout_s,
+        "socket_connect_timeout": socket_timeout_s,
+        "socket_keepalive": True,
+        "health_check_interval": 5,
+    }
+    if values.redis.sentinel_master:
+        options["master_name"] = values.redis.sentinel_master
+    return {
+        "broker_url": values.redis.url,
+        "broker_transport_options": options,
+        "broker_connection_retry_on_startup": True,
+        "broker_connection_max_retries": None,  # a fleet outlives a broker that is away for an hour
+        "result_backend": values.redis.url,
+        "result_backend_transport_options": options,
+        "result_backend_always_retry": True,  # a finished job is no failure because Redis restarts
+        "result_expires": values.redis.result_ttl_s,
+        "redis_socket_timeout": socket_timeout_s,
+        "redis_socket_connect_timeout": socket_timeout_s,
+        "redis_socket_keepalive": True,
+        "task_serializer": "json",
+        "result_serializer": "json",
+        "accept_content": ["json"],
+        "task_default_queue": queue_for(values.model.alias),
+        "task_acks_late": True,
+        "worker_pool": "threads",  # one process owns the device, and answers `inspect` while it works
+        "worker_concurrency": values.worker.concurrency,
+        "worker_prefetch_multiplier": 1,
+        "worker_cancel_long_running_tasks_on_connection_loss": False,
+        "worker_hijack_root_logger": False,
+        "worker_redirect_stdouts": False,
+        "worker_send_task_events": False,
+        "enable_utc": True,
+    }
+
+
+def _settings_or_exit() -> Settings:
+    try:
+        return settings()
+    except SettingsInvalid as error:
+        sys.stderr.write(f"imagefleet: {error.message}\n")
+        sys.exit(ExitCode.SETTINGS_INVALID)
+
+
+_values = _settings_or_exit()
+app = Celery("imagefleet", include=["imagefleet_worker.tasks"], set_as_current=False)
+app.conf.update(configuration(_values))
+
+
+@signals.setup_logging.connect
+def _log(**_: Any) -> None:
+    telemetry.configure(_values.worker)
+
+
+@signals.celeryd_init.connect
+def _prepare(**_: Any) -> None:
+    lifecycle.install_transport(app, _values)
+
+
+@signals.worker_init.connect
+def _open(sender: Any = None, **_: Any) -> None:
+    queues = set(app.amqp.queues.consume_from)
+    lifecycle.open_worker(_values, worker=sender.hostname, makes_images=queue_for(_values.model.alias) in queues)
+
+
+@signals.worker_shutting_down.connect
+def _drain(how: str = "Warm", **_: Any) -> None:
+    lifecycle.drain(at_once=how != "Warm")
+
+
+@signals.task_postrun.connect
+def _acknowledge(task: Any = None, **_: Any) -> None:
+    lifecycle.acknowledge(task.request)

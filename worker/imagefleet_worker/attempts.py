@@ -1,0 +1,212 @@
+"""Attempts: one run of a job as Redis sees it, from the claimed message to a recorded end or another attempt later."""
+
+import json
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import structlog
+from imagefleet import records
+from imagefleet.announcements import announce
+from imagefleet.errors import ImageFleetError, InvalidJob
+from imagefleet.jobs import GenerationJob, Webhook
+from imagefleet.queues import Keys, check_job_id
+from imagefleet.records import Claim
+from imagefleet.results import FinalStatus, JobError, JobResult, JobStatus
+from pydantic import ValidationError
+
+from imagefleet_worker.errors import JobCanceled, JobExpired, LeaseLost, Poisoned, WorkerError
+from imagefleet_worker.flights import Flight, Flights
+from imagefleet_worker.generation import Circumstances, Studio, generate
+from imagefleet_worker.patience import Patience
+from imagefleet_worker.progress import ProgressBoard
+from imagefleet_worker.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+_STATUS_OF: dict[str, FinalStatus] = {JobCanceled.code: JobStatus.CANCELED, JobExpired.code: JobStatus.EXPIRED}
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A claimed message, as far as an attempt needs it."""
+
+    job_id: str
+    claim: Claim
+    redeliveries: int
+    #: The kwargs of the task: nothing about them is known yet.
+    kwargs: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What every attempt of this process shares."""
+
+    settings: Settings
+    keys: Keys
+    studio: Studio
+    flights: Flights
+    board: ProgressBoard
+    redis: Patience
+    #: Hands a claimed message back, due again after so many seconds.
+    postpone: Callable[[str, float], None]
+    #: Puts a claimed message among the dead letters, with a code, a sentence and the number of attempts.
+    bury: Callable[[Message, str, str, int], None]
+
+
+def attempt(message: Message, *, desk: Desk) -> JobResult | None:
+    """Run the job of *message* once.
+
+    Returns:
+        How the job ended, recorded; or None where it has not: it is to be tried again later, or is another worker's.
+    """
+    with desk.flights.boarding(Flight(message.job_id, claim=message.claim)) as flight:
+        try:
+            return _run(message, flight=flight, desk=desk)
+        except LeaseLost as error:
+            log.warning("job left to another worker", job_id=message.job_id, reason=error.message)
+            return None
+
+
+def _run(message: Message, *, flight: Flight, desk: Desk) -> JobResult | None:
+    try:
+        job = _parse(message, desk=desk)
+    except InvalidJob as error:
+        return _end(_failure(message, error), webhook=_salvage_webhook(message.kwargs), flight=flight, desk=desk)
+    lease = desk.settings.lease
+    if message.redeliveries >= lease.max_deliveries:
+        error = Poisoned(f"{message.redeliveries} workers fell silent while running this job; see the dead letters")
+        desk.bury(message, error.code, error.message, message.redeliveries)
+        return _end(_failure(message, error, job=job), webhook=job.webhook, flight=flight, desk=desk)
+    verdict, *details = desk.redis.execute(
+        records.start(
+            desk.keys,
+            message.job_id,
+            claim=message.claim,
+            worker=desk.studio.worker,
+            model=desk.settings.model.alias,
+        ),
+        flight=flight,
+    )
+    if verdict == "lost":
+        raise LeaseLost("the lease was gone before the job began")
+    if verdict == "ended":
+        return _recorded(message.job_id, desk=desk, flight=flight)
+    attempts, queued_s = int(details[0]), float(details[1])
+    flight.deadline = job.deadline
+    if verdict == "canceled":
+        flight.cancel()
+    circumstances = Circumstances(
+        attempts=attempts,
+        queued_s=max(queued_s, 0.0),
+        alone=message.redeliveries > 0,
+        on_step=lambda done, total: desk.board.note(message.job_id, done, total),
+    )
+    return _make(message, job, flight=flight, desk=desk, circumstances=circumstances)
+
+
+def _make(
+    message: Message, job: GenerationJob, *, flight: Flight, desk: Desk, circumstances: Circumstances
+) -> JobResult | None:
+    try:
+        flight.check()
+        result = generate(job, flight=flight, studio=desk.studio, circumstances=circumstances)
+    except LeaseLost:
+        raise
+    except ImageFleetError as error:
+        pause_s = _pause_s(error, attempts=circumstances.attempts, desk=desk)
+        if pause_s is not None:
+            log.warning("job postponed", job_id=message.job_id, reason=str(error), pause_s=round(pause_s, 1))
+            desk.postpone(message.claim.token, pause_s)
+            return None
+        result = _failure(message, error, job=job, attempts=circumstances.attempts, worker=desk.studio.worker)
+    return _end(result, webhook=job.webhook, flight=flight, desk=desk)
+
+
+def _parse(message: Message, *, desk: Desk) -> GenerationJob:
+    check_job_id(message.job_id)
+    data = message.kwargs.get("job")
+    if set(message.kwargs) != {"job"} or not isinstance(data, Mapping):
+        raise InvalidJob('kwargs: must be {"job": {...}} and nothing else')
+    alias = desk.settings.model.alias
+    job = GenerationJob.parse({"model": alias, **data}, limits=desk.settings.limits)
+    if job.model != alias:
+        raise InvalidJob(f"model: this queue serves {alias!r}; send {job.model!r} to the queue imagefleet.{job.model}")
+    return job
+
+
+def _salvage_webhook(kwargs: Mapping[str, Any]) -> Webhook | None:
+    """The webhook of a job that is otherwise invalid: its sender should still hear of it."""
+    try:
+        return Webhook.model_validate(kwargs["job"]["webhook"])
+    except (KeyError, TypeError, ValidationError):
+        return None
+
+
+def _pause_s(error: ImageFleetError, *, attempts: int, desk: Desk) -> float | None:
+    """How long to wait for the next attempt, with full jitter; None where there is to be none."""
+    if not (isinstance(error, WorkerError) and error.retryable):
+        return None
+    worker = desk.settings.worker
+    longest = worker.retry_base_s * 2**attempts
+    return random.uniform(longest / 2, longest) if longest <= worker.retry_for_s else None  # noqa: S311  # no secret
+
+
+def _failure(
+    message: Message,
+    error: ImageFleetError,
+    *,
+    job: GenerationJob | None = None,
+    attempts: int = 0,
+    worker: str | None = None,
+) -> JobResult:
+    retryable = isinstance(error, WorkerError) and error.retryable
+    return JobResult(
+        id=message.job_id,
+        status=_STATUS_OF.get(error.code, JobStatus.FAILED),
+        error=JobError(code=error.code, message=error.message, retryable=retryable),
+        attempts=attempts or message.redeliveries,
+        worker=worker,
+        model=job.model if job else None,
+        finished_at=datetime.now(UTC),
+        metadata=job.metadata if job else {},
+    )
+
+
+def _end(result: JobResult, *, webhook: Webhook | None, flight: Flight, desk: Desk) -> JobResult:
+    """Record *result*, tell who listens and queue its webhook, in one step."""
+    event, outgoing = announce(result, webhook=webhook, keys=desk.keys)
+    verdict = desk.redis.execute(
+        records.finish(
+            desk.keys,
+            result.id,
+            claim=flight.claim,
+            status=result.status,
+            result=result.model_dump_json(),
+            event=event,
+            ttl_s=desk.settings.redis.result_ttl_s,
+            outgoing=outgoing,
+        ),
+        flight=flight,
+    )
+    if verdict == "lost":
+        raise LeaseLost("the lease was gone when the job had ended")
+    if verdict != "recorded":
+        return _recorded(result.id, desk=desk, flight=flight) or result
+    log.info(
+        "job ended",
+        job_id=result.id,
+        status=result.status.value,
+        error=result.error.code if result.error else None,
+        attempts=result.attempts,
+        **{name: round(seconds, 3) for name, seconds in result.timings.model_dump().items() if seconds},
+    )
+    return result
+
+
+def _recorded(job_id: str, *, desk: Desk, flight: Flight) -> JobResult | None:
+    """The result of a job that had ended before: Celery's callbacks get it again."""
+    (stored,) = desk.redis.execute(records.read(desk.keys, job_id, "result"), flight=flight)
+    return JobResult.model_validate(json.loads(stored)) if stored else None

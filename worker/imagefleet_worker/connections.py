@@ -1,0 +1,31 @@
+"""Connections to Redis for everything in a worker that is not Celery."""
+
+import redis
+from redis.backoff import ExponentialBackoff
+from redis.retry import Retry
+from redis.sentinel import Sentinel
+
+from imagefleet_worker.settings import RedisSettings
+
+
+def connect(settings: RedisSettings) -> "redis.Redis":
+    """A thread-safe client; nothing is sent yet. TLS and passwords come with the URL."""
+    options = {
+        "decode_responses": True,
+        "socket_timeout": settings.socket_timeout_s,
+        "socket_connect_timeout": settings.socket_timeout_s,
+        "socket_keepalive": True,
+        "health_check_interval": 15,
+        "retry": Retry(ExponentialBackoff(cap=0.2, base=0.02), 2),
+    }
+    if settings.url.startswith("sentinel://"):
+        return _through_sentinel(settings, options)
+    return redis.Redis.from_url(settings.url, **options)
+
+
+def _through_sentinel(settings: RedisSettings, options: dict[str, object]) -> "redis.Redis":
+    """Several sentinels are written as Celery has them: `sentinel://a:26379;sentinel://b:26379/0`."""
+    urls = [redis.connection.parse_url(part.replace("sentinel://", "redis://", 1)) for part in settings.url.split(";")]
+    sentinel = Sentinel([(url.get("host", "127.0.0.1"), int(url.get("port", 26379))) for url in urls])
+    shared = {name: value for url in urls for name, value in url.items() if name in ("db", "username", "password")}
+    return sentinel.master_for(settings.sentinel_master, **shared, **options)  # type: ignore[no-any-return]

@@ -1,0 +1,98 @@
+"""Flights: the attempts that this process is making right now, and what may end one from outside."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+from imagefleet.records import Claim
+
+from imagefleet_worker.errors import JobCanceled, JobExpired, LeaseLost
+
+
+class Flight:
+    """One attempt at one job."""
+
+    def __init__(self, job_id: str, *, claim: Claim) -> None:
+        self.job_id = job_id
+        self.claim = claim
+        self.deadline: datetime | None = None
+        self._canceled = threading.Event()
+        self._lost = threading.Event()
+
+    def cancel(self) -> None:
+        """Ask the attempt to stop at its next step."""
+        self._canceled.set()
+
+    def lose(self) -> None:
+        """Tell the attempt that the message is no longer this process's."""
+        self._lost.set()
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether another worker may have the message by now."""
+        return self._lost.is_set()
+
+    def check(self) -> None:
+        """Return if the attempt may go on.
+
+        Raises:
+            LeaseLost: where another worker may have the job.
+            JobCanceled: where somebody canceled it.
+            JobExpired: where its deadline has passed.
+        """
+        if self._lost.is_set():
+            raise LeaseLost("the lease ran out while the job was running")
+        if self._canceled.is_set():
+            raise JobCanceled("canceled while it was running")
+        if self.deadline and datetime.now(UTC) >= self.deadline:
+            raise JobExpired(f"the deadline {self.deadline.isoformat()} has passed")
+
+
+class Flights:
+    """All attempts of this process."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._flights: dict[str, Flight] = {}
+
+    @contextmanager
+    def boarding(self, flight: Flight) -> Iterator[Flight]:
+        """Register *flight* for as long as the block runs."""
+        key = flight.claim.token or flight.job_id
+        with self._changed:
+            self._flights[key] = flight
+        try:
+            yield flight
+        finally:
+            with self._changed:
+                self._flights.pop(key, None)
+                self._changed.notify_all()
+
+    def cancel(self, job_id: str) -> None:
+        """Ask the attempts at *job_id* to stop; no matter where there is none."""
+        with self._changed:
+            for flight in self._flights.values():
+                if flight.job_id == job_id:
+                    flight.cancel()
+
+    def lose(self, token: str) -> None:
+        """Tell the attempt that was claimed as *token* that its lease is gone."""
+        with self._changed:
+            if flight := self._flights.get(token):
+                flight.lose()
+
+    def lose_all(self) -> None:
+        """Tell every attempt that its message has been handed back."""
+        with self._changed:
+            for flight in self._flights.values():
+                flight.lose()
+
+    def wait_until_empty(self, timeout_s: float) -> bool:
+        """Wait until no attempt is left; whether that was so within *timeout_s*."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._flights, timeout=timeout_s)
+
+    def __len__(self) -> int:
+        with self._changed:
+            return len(self._flights)

@@ -1,0 +1,138 @@
+"""Generation: the story of one job from its contract to its artifacts, without Celery or Redis."""
+
+import hashlib
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from imagefleet.jobs import GenerationJob, as_mapping
+from imagefleet.results import Artifact, JobResult, JobStatus, Timings
+
+from imagefleet_worker.encoding import EncodedImage, encode
+from imagefleet_worker.engine import Engine
+from imagefleet_worker.flights import Flight
+from imagefleet_worker.settings import EncodingSettings, ModelSettings
+from imagefleet_worker.storage import Storage
+from imagefleet_worker.watchdog import Watchdog
+
+
+@dataclass(frozen=True, slots=True)
+class Studio:
+    """What a worker process has for making images, ready before it takes the first job."""
+
+    engine: Engine
+    storage: Storage
+    watchdog: Watchdog
+    model: ModelSettings
+    encoding: EncodingSettings
+    worker: str
+
+
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """How a job came to this attempt."""
+
+    attempts: int
+    queued_s: float
+    #: A redelivered job runs alone: if it ends the process, no other is blamed.
+    alone: bool
+    on_step: Callable[[int, int], None]
+
+
+def generate(job: GenerationJob, *, flight: Flight, studio: Studio, circumstances: Circumstances) -> JobResult:
+    """Make and store the images of *job* and return how it went.
+
+    Safe to repeat: keys depend only on the job, the manifest is written last and only once, and a job whose manifest is
+    there makes nothing. Of two attempts at the same time both return what the first manifest says.
+
+    Raises:
+        WorkerError: of the kind that says who is to blame and whether another attempt may help.
+    """
+    again = circumstances.attempts > 1 or circumstances.alone
+    if again and (stored := studio.storage.read_manifest(flight.job_id)):
+        return _with_urls(stored, job=job, storage=studio.storage)
+    job = studio.engine.check(job)
+    seed = job.seed if job.seed is not None else seed_for(flight.job_id)
+    timings: dict[str, float] = {"queued_s": circumstances.queued_s}
+    with _timed(timings, "generate_s"):
+        images = _render(job, seed=seed, flight=flight, studio=studio, circumstances=circumstances)
+    parameters = _parameters(job, studio=studio)
+    with _timed(timings, "encode_s"):
+        files = [
+            encode(
+                image,
+                format=job.format,
+                quality=job.quality,
+                seed=seed + index,
+                parameters={**parameters, "seed": seed + index},
+                settings=studio.encoding,
+            )
+            for index, image in enumerate(images)
+        ]
+    with _timed(timings, "upload_s"):
+        artifacts = tuple(_upload(files, job=job, parameters=parameters, flight=flight, storage=studio.storage))
+    result = JobResult(
+        id=flight.job_id,
+        status=JobStatus.SUCCEEDED,
+        artifacts=artifacts,
+        timings=Timings(**timings),
+        attempts=circumstances.attempts,
+        worker=studio.worker,
+        device=studio.engine.device_name,
+        model=studio.model.alias,
+        model_revision=studio.engine.revision,
+        finished_at=datetime.now(UTC),
+        metadata=job.metadata,
+    )
+    flight.check()
+    return _with_urls(studio.storage.write_manifest(result), job=job, storage=studio.storage)
+
+
+def seed_for(job_id: str) -> int:
+    """The seed (32 bits) of a job that names none: the same at every attempt."""
+    return int.from_bytes(hashlib.sha256(job_id.encode()).digest()[:4], "big")
+
+
+def _render(
+    job: GenerationJob, *, seed: int, flight: Flight, studio: Studio, circumstances: Circumstances
+) -> list[Any]:
+    def on_step(done: int, total: int) -> None:
+        studio.watchdog.beat()
+        circumstances.on_step(done, total)
+        flight.check()
+
+    flight.check()
+    with studio.watchdog.watching():
+        return studio.engine.render(job, seed=seed, on_step=on_step, exclusive=circumstances.alone)
+
+
+def _upload(
+    files: list[EncodedImage], *, job: GenerationJob, parameters: dict[str, Any], flight: Flight, storage: Storage
+) -> Iterator[Artifact]:
+    for index, file in enumerate(files):
+        flight.check()
+        yield storage.upload(flight.job_id, index, file, parameters=parameters, presign=False)
+
+
+def _parameters(job: GenerationJob, *, studio: Studio) -> dict[str, Any]:
+    """What made the image, for whoever finds the file: never the webhook, whose URL may be a secret."""
+    hidden = {"webhook", "metadata", "presign", "priority", "deadline", "version"}
+    asked = {name: value for name, value in as_mapping(job).items() if name not in hidden}
+    return {**asked, "model": studio.model.alias, "model_revision": studio.engine.revision}
+
+
+def _with_urls(result: JobResult, *, job: GenerationJob, storage: Storage) -> JobResult:
+    if not job.presign:  # the manifest outlives every presigned URL, so it holds none
+        return result
+    artifacts = tuple(a.model_copy(update={"url": storage.presign(a.uri)}) for a in result.artifacts)
+    return result.model_copy(update={"artifacts": artifacts})
+
+
+@contextmanager
+def _timed(timings: dict[str, float], name: str) -> Iterator[None]:
+    start = time.perf_counter()
+    yield
+    timings[name] = time.perf_counter() - start

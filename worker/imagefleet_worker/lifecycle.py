@@ -1,0 +1,161 @@
+"""The life of a worker process: everything is opened before the first job, and handed back before the end."""
+
+import os
+import sys
+import threading
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+import redis
+import structlog
+from imagefleet.queues import Keys
+from imagefleet.records import Claim
+
+from imagefleet_worker.burial import Burial
+from imagefleet_worker.connections import connect
+from imagefleet_worker.control import CancelListener
+from imagefleet_worker.errors import ExitCode, ModelUnavailable, StorageRefused, StorageUnavailable
+from imagefleet_worker.flights import Flights
+from imagefleet_worker.leases import Leases
+from imagefleet_worker.sending import Counter
+from imagefleet_worker.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class _Process:
+    """What this process has opened."""
+
+    settings: Settings
+    keys: Keys
+    leases: Leases
+    flights: Flights
+    #: `attempts.Desk`; not named here, because a sender of webhooks must not import torch.
+    desk: Any = None
+    counter: Counter | None = None
+
+
+_process: _Process | None = None
+
+
+def install_transport(app: Any, settings: Settings) -> None:
+    """Make this process a worker: it claims messages under leases instead of popping them."""
+    global _process  # noqa: PLW0603  # a process has one life
+    from imagefleet_worker import transport  # noqa: PLC0415  # only workers, not `celery inspect`, need it
+
+    keys = Keys(settings.redis.key_prefix)
+    flights = Flights()
+    leases = transport.install(app, keys=keys, settings=settings.lease)
+    leases.on_lost = flights.lose
+    leases.on_cancel = flights.cancel
+    _process = _Process(settings=settings, keys=keys, leases=leases, flights=flights)
+
+
+def open_worker(settings: Settings, *, worker: str, makes_images: bool) -> None:
+    """Reach Redis and, to make images, S3 and the model; ends the process with a named code where that fails."""
+    process = _opened()
+    client = connect(settings.redis)
+    try:
+        client.ping()
+    except redis.RedisError as error:
+        _exit(ExitCode.REDIS_UNAVAILABLE, f"Redis at {_without_password(settings.redis.url)} does not answer: {error}")
+    burial = Burial(client, keys=process.keys, settings=settings.lease, worker=worker)
+    process.leases.worker = worker
+    process.counter = Counter(
+        settings=settings.webhook,
+        postpone=lambda token, due_in_s, message: process.leases.postpone(token, due_in_s=due_in_s, message=message),
+        bury=burial.of_delivery,
+    )
+    if makes_images:
+        from imagefleet_worker import opening  # noqa: PLC0415  # imports torch, which senders do without
+
+        try:
+            process.desk = opening.open_desk(
+                settings,
+                client=client,
+                worker=worker,
+                keys=process.keys,
+                leases=process.leases,
+                flights=process.flights,
+                burial=burial,
+            )
+        except StorageUnavailable as error:
+            _exit(ExitCode.STORAGE_UNAVAILABLE, error.message)
+        except StorageRefused as error:
+            _exit(ExitCode.STORAGE_UNAVAILABLE, error.message)
+        except ModelUnavailable as error:
+            _exit(ExitCode.MODEL_UNAVAILABLE, error.message)
+        CancelListener(client, keys=process.keys, on_cancel=process.flights.cancel)
+    log.info("worker ready", worker=worker, makes_images=makes_images)
+
+
+def desk() -> Any:
+    """The `attempts.Desk` of this process."""
+    desk = _opened().desk
+    if desk is None:
+        raise RuntimeError("this worker makes no images; it was started for another queue")
+    return desk
+
+
+def counter() -> Counter:
+    """What deliveries of this process share."""
+    counter = _opened().counter
+    if counter is None:
+        raise RuntimeError("the worker has not been opened")
+    return counter
+
+
+def claim_for(delivery_tag: str) -> Claim:
+    """What this process shows to prove that it holds the message of *delivery_tag*."""
+    return _opened().leases.claim_for(delivery_tag)
+
+
+def acknowledge(request: Any) -> None:
+    """Acknowledge from the job's own thread: Celery's main loop may be busy ending, and no longer listen."""
+    tag = (getattr(request, "properties", None) or {}).get("delivery_tag")
+    if _process is not None and tag and _process.leases.is_held(tag):
+        _process.leases.ack(tag)
+        _process.leases.wake()
+
+
+def drain(*, at_once: bool) -> None:
+    """Take no more jobs, let the running ones end in time, hand the rest back; with *at_once* hand all back now."""
+    if _process is None:
+        return
+    if at_once:
+        _hand_back(_process)
+    threading.Thread(target=_drain, args=(_process,), name="drain", daemon=True).start()
+
+
+def _drain(process: _Process) -> None:
+    process.leases.stop_claiming()
+    drain_s = process.settings.worker.drain_s
+    log.info("draining", running=len(process.flights), seconds=drain_s)
+    if not process.flights.wait_until_empty(drain_s):
+        _hand_back(process)
+
+
+def _hand_back(process: _Process) -> NoReturn:
+    process.leases.stop_claiming()
+    process.flights.lose_all()
+    count = process.leases.give_back_all()
+    log.warning("handed back what was running", jobs=count)
+    sys.stderr.flush()
+    os._exit(ExitCode.OK)
+
+
+def _exit(code: ExitCode, sentence: str) -> NoReturn:
+    sys.stderr.write(f"imagefleet: {sentence}\n")
+    sys.exit(code)
+
+
+def _opened() -> _Process:
+    if _process is None:
+        raise RuntimeError("no worker runs in this process")
+    return _process
+
+
+def _without_password(url: str) -> str:
+    scheme, _, rest = url.rpartition("://")
+    return f"{scheme}://{rest.rpartition('@')[2]}"

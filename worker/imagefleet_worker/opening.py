@@ -1,0 +1,69 @@
+"""Opening: builds what a process needs to make images, or says in one sentence why it cannot."""
+
+from typing import Any
+
+import redis
+from imagefleet.queues import Keys
+
+from imagefleet_worker.attempts import Desk
+from imagefleet_worker.burial import Burial
+from imagefleet_worker.engine import Engine
+from imagefleet_worker.errors import ModelUnavailable, StorageRefused
+from imagefleet_worker.flights import Flights
+from imagefleet_worker.generation import Studio
+from imagefleet_worker.leases import Leases
+from imagefleet_worker.patience import Patience
+from imagefleet_worker.progress import ProgressBoard
+from imagefleet_worker.settings import Settings
+from imagefleet_worker.storage import Storage
+from imagefleet_worker.watchdog import Watchdog
+
+
+def open_desk(
+    settings: Settings,
+    *,
+    client: "redis.Redis",
+    worker: str,
+    keys: Keys,
+    leases: Leases,
+    flights: Flights,
+    burial: Burial,
+) -> Desk:
+    """Reach the bucket, load and warm up the model, and let the engine say when a message may be claimed.
+
+    Raises:
+        StorageRefused, StorageUnavailable: where the bucket cannot be written to.
+        ModelUnavailable: where the model cannot be loaded or makes no image.
+    """
+    if not settings.storage.bucket:
+        raise StorageRefused("no bucket: set IMAGEFLEET_STORAGE_BUCKET")
+    if not settings.model.source:
+        raise ModelUnavailable("no model: set IMAGEFLEET_MODEL_SOURCE to a folder or a Hugging Face repository id")
+    storage = Storage(settings.storage)
+    storage.check()
+    engine = Engine.load(settings.model, settings.engine)
+    if settings.model.warm_up:
+        engine.warm_up()
+    studio = Studio(
+        engine=engine,
+        storage=storage,
+        watchdog=Watchdog(settings.engine.job_timeout_s),
+        model=settings.model,
+        encoding=settings.encoding,
+        worker=worker,
+    )
+    leases.gate = engine.has_room
+
+    def postpone(token: str, due_in_s: float) -> Any:
+        return leases.postpone(token, due_in_s=due_in_s)
+
+    return Desk(
+        settings=settings,
+        keys=keys,
+        studio=studio,
+        flights=flights,
+        board=ProgressBoard(client, keys=keys, interval_s=settings.worker.progress_interval_s),
+        redis=Patience(client),
+        postpone=postpone,
+        bury=burial.of_job,
+    )

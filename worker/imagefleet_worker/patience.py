@@ -1,0 +1,45 @@
+"""Patience: commands that must reach Redis, however long it is away, unless the job stops being ours."""
+
+import threading
+from typing import Any
+
+import redis
+import structlog
+from imagefleet.records import Command
+
+from imagefleet_worker.flights import Flight
+
+log = structlog.get_logger(__name__)
+
+_LONGEST_PAUSE_S = 2.0
+
+
+class Patience:
+    """Executes commands and tries again for as long as Redis cannot be reached."""
+
+    def __init__(self, client: "redis.Redis") -> None:
+        self._client = client
+
+    def execute(self, command: Command, *, flight: Flight) -> Any:
+        """The reply of *command*, whenever it comes.
+
+        A command may run twice when its first reply was lost; every command of `imagefleet.records` allows for that.
+
+        Raises:
+            LeaseLost: when the job became another worker's in the meantime.
+            JobCanceled, JobExpired: never; an end that has come about is recorded all the same.
+        """
+        pause_s = 0.05
+        while True:
+            try:
+                return self._client.execute_command(*command)
+            except (redis.ConnectionError, redis.TimeoutError, redis.exceptions.ReadOnlyError) as error:
+                log.warning("waiting for redis", job_id=flight.job_id, error=str(error))
+            except redis.ResponseError as error:
+                if not str(error).startswith(("OOM", "LOADING", "MISCONF", "MASTERDOWN")):
+                    raise
+                log.warning("redis refuses for now", job_id=flight.job_id, error=str(error))
+            if flight.is_lost:
+                flight.check()
+            threading.Event().wait(pause_s)
+            pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)

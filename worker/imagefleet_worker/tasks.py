@@ -1,0 +1,60 @@
+"""The Celery tasks: glue that turns a request into a call, and its outcome into what Celery understands."""
+
+import time
+from typing import Any
+
+from celery import Task
+from celery.exceptions import Ignore
+from imagefleet.errors import JobFailed
+from imagefleet.queues import DELIVER_TASK, GENERATE_TASK, REDELIVERIES_HEADER
+from imagefleet.records import Claim
+from imagefleet.results import JobStatus
+from pydantic import ValidationError
+
+from imagefleet_worker import lifecycle
+from imagefleet_worker.app import app
+from imagefleet_worker.attempts import Message, attempt
+from imagefleet_worker.sending import send
+
+
+@app.task(name=GENERATE_TASK, bind=True, throws=(JobFailed,))
+def generate(self: "Task[Any, Any]", *args: Any, **kwargs: Any) -> dict[str, Any]:
+    """Run one job; its return value, the result as JSON types, is what `link` callbacks receive.
+
+    Raises:
+        JobFailed: for a job that ended without images, so that `link_error` callbacks run.
+        Ignore: for a job that has not ended: it waits for its next attempt, or belongs to another worker.
+    """
+    message = Message(
+        job_id=str(self.request.id),
+        claim=claim_of(self.request),
+        redeliveries=int(self.request.get(REDELIVERIES_HEADER) or 0),
+        kwargs={"args": args, **kwargs} if args else kwargs,
+    )
+    result = attempt(message, desk=lifecycle.desk())
+    if result is None:
+        raise Ignore
+    if result.status is not JobStatus.SUCCEEDED:
+        error = result.error
+        raise JobFailed(f"{error.code}: {error.message}" if error else result.status.value)
+    return result.model_dump(mode="json")
+
+
+@app.task(name=DELIVER_TASK, bind=True, ignore_result=True)
+def deliver(self: "Task[Any, Any]", delivery: Any = None) -> None:
+    """Deliver one webhook, or put it back for a later try.
+
+    Raises:
+        Ignore: where it is to be tried again later.
+    """
+    try:
+        again = send(delivery, claim=claim_of(self.request), counter=lifecycle.counter(), now=time.time())
+    except ValidationError as error:
+        raise JobFailed(f"invalid_delivery: {error.error_count()} fields are wrong") from error
+    if again:
+        raise Ignore
+
+
+def claim_of(request: Any) -> Claim:
+    """What the worker shows for the message of *request*."""
+    return lifecycle.claim_for((request.properties or {}).get("delivery_tag", ""))
