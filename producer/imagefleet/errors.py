@@ -31,6 +31,8 @@ class QueueFull(ImageFleetError):
     """The queue already holds as many jobs as it may; submit again later."""
 
     code = "queue_full"
+    #: Ids of the jobs of the same call that were queued before the queue was full.
+    accepted: tuple[str, ...] = ()
 
 
 class JobNotFound(ImageFleetError):

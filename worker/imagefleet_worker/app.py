@@ -10,8 +10,8 @@ import sys
 from typing import Any
 
 from celery import Celery, signals
-from imagefleet.queues import queue_for
 
+from imagefleet.queues import queue_for
 from imagefleet_worker import lifecycle, telemetry
 from imagefleet_worker.errors import ExitCode, SettingsInvalid
 from imagefleet_worker.settings import Settings, settings

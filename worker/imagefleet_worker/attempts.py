@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 import structlog
+from pydantic import ValidationError
+
 from imagefleet import records
 from imagefleet.announcements import announce
 from imagefleet.errors import ImageFleetError, InvalidJob
@@ -15,8 +17,6 @@ from imagefleet.jobs import GenerationJob, Webhook
 from imagefleet.queues import Keys, check_job_id
 from imagefleet.records import Claim
 from imagefleet.results import FinalStatus, JobError, JobResult, JobStatus
-from pydantic import ValidationError
-
 from imagefleet_worker.errors import JobCanceled, JobExpired, LeaseLost, Poisoned, WorkerError
 from imagefleet_worker.flights import Flight, Flights
 from imagefleet_worker.generation import Circumstances, Studio, generate

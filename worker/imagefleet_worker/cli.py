@@ -45,11 +45,16 @@ def show_settings(
     except SettingsInvalid as error:
         sys.stderr.write(f"imagefleet: {error.message}\n")
         raise typer.Exit(ExitCode.SETTINGS_INVALID) from error
-    table = Table("variable", "here", "default", "meaning", title="imagefleet settings")
+    table = Table(title="imagefleet settings; bold: not the default", box=None, padding=(0, 1))
+    table.add_column("variable", no_wrap=True)
+    table.add_column("value", overflow="fold")
+    table.add_column("meaning", overflow="fold")
     for name, group in Settings.groups().items():
         for field, row in zip(group.model_fields, _rows(group), strict=True):
-            here = _text(getattr(getattr(values, name), field))
-            table.add_row(row.variable, f"[bold]{here}[/]" if here != row.default else here, row.default, row.meaning)
+            value = getattr(getattr(values, name), field)
+            text = _text(value)
+            changed = value != group.model_fields[field].get_default(call_default_factory=False)
+            table.add_row(row.variable, f"[bold]{text}[/]" if changed else text, row.meaning)
     Console().print(table)
 
 

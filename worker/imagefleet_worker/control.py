@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import redis
 import structlog
+
 from imagefleet.queues import Keys
 
 log = structlog.get_logger(__name__)

@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from imagefleet.records import Claim
-
 from imagefleet_worker.errors import JobCanceled, JobExpired, LeaseLost
 
 

@@ -8,9 +8,9 @@ from typing import Any, NoReturn
 
 import redis
 import structlog
+
 from imagefleet.queues import Keys
 from imagefleet.records import Claim
-
 from imagefleet_worker.burial import Burial
 from imagefleet_worker.connections import connect
 from imagefleet_worker.control import CancelListener

@@ -3,8 +3,8 @@
 from typing import Any
 
 import redis
-from imagefleet.queues import Keys
 
+from imagefleet.queues import Keys
 from imagefleet_worker.attempts import Desk
 from imagefleet_worker.burial import Burial
 from imagefleet_worker.engine import Engine

@@ -5,8 +5,8 @@ from typing import Any
 
 import redis
 import structlog
-from imagefleet.records import Command
 
+from imagefleet.records import Command
 from imagefleet_worker.flights import Flight
 
 log = structlog.get_logger(__name__)

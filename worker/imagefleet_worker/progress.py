@@ -5,6 +5,7 @@ import threading
 
 import redis
 import structlog
+
 from imagefleet import records
 from imagefleet.queues import Keys
 

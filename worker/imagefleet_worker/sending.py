@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import structlog
+
 from imagefleet import messages
 from imagefleet.queues import DELIVER_TASK, WEBHOOK_QUEUE
 from imagefleet.records import Claim
 from imagefleet.webhooks import Delivery
-
 from imagefleet_worker.delivery import deliver, next_pause_s
 from imagefleet_worker.errors import AddressRefused, DeliveryFailed, DeliveryGone
 from imagefleet_worker.settings import WebhookSettings

@@ -6,10 +6,10 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from imagefleet.jobs import JobLimits, ModelAlias, describe
 from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from imagefleet.jobs import JobLimits, ModelAlias, describe
 from imagefleet_worker.errors import SettingsInvalid
 
 
@@ -35,7 +35,9 @@ class LeaseSettings(BaseSettings):
     model_config = _group("LEASE")
 
     duration_s: float = Field(default=30, ge=1, description="A silent worker's jobs go to others after this long.")
-    max_deliveries: int = Field(default=3, ge=1, description="A job whose worker fell silent so often is a dead letter.")
+    max_deliveries: int = Field(
+        default=3, ge=1, description="A job whose worker fell silent so often is a dead letter."
+    )
     dead_letter_ttl_s: int = Field(default=1_209_600, gt=0, description="How long dead letters are kept.")
     max_dead_letters: int = Field(default=10_000, gt=0, description="How many; the oldest go first.")
 
@@ -63,7 +65,9 @@ class ModelSettings(BaseSettings):
     dtype: Dtype = Field(default=Dtype.AUTO, description="auto: bfloat16 on CUDA, float32 elsewhere.")
     device: str = Field(default="auto", pattern="^(auto|cpu|mps|cuda)$", description="auto: cuda, then mps, then cpu.")
     offline: bool = Field(default=False, description="Never download: the model must be on this machine.")
-    default_steps: int | None = Field(default=None, ge=1, description="For jobs without steps; else the pipeline's own.")
+    default_steps: int | None = Field(
+        default=None, ge=1, description="For jobs without steps; else the pipeline's own."
+    )
     default_guidance_scale: float | None = Field(default=None, ge=0, description="For jobs without guidance_scale.")
     default_size: str | None = Field(default=None, pattern=r"^\d+x\d+$", description="For jobs without width, height.")
     warm_up: bool = Field(default=True, description="Make one small image before taking jobs.")
@@ -71,7 +75,9 @@ class ModelSettings(BaseSettings):
     @model_validator(mode="after")
     def _is_pinned(self) -> Self:
         if self.source and not self.revision and not Path(self.source).is_dir():
-            raise ValueError(f"source: {self.source!r} is no folder here; a repository id needs MODEL_REVISION (40 hex)")
+            raise ValueError(
+                f"source: {self.source!r} is no folder here; a repository id needs MODEL_REVISION (40 hex)"
+            )
         return self
 
 

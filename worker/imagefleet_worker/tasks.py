@@ -5,12 +5,12 @@ from typing import Any
 
 from celery import Task
 from celery.exceptions import Ignore
+from pydantic import ValidationError
+
 from imagefleet.errors import JobFailed
 from imagefleet.queues import DELIVER_TASK, GENERATE_TASK, REDELIVERIES_HEADER
 from imagefleet.records import Claim
 from imagefleet.results import JobStatus
-from pydantic import ValidationError
-
 from imagefleet_worker import lifecycle
 from imagefleet_worker.app import app
 from imagefleet_worker.attempts import Message, attempt
