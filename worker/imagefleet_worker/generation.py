@@ -72,7 +72,7 @@ def generate(job: GenerationJob, *, flight: Flight, studio: Studio, circumstance
             for index, image in enumerate(images)
         ]
     with _timed(timings, "upload_s"):
-        artifacts = tuple(_upload(files, job=job, parameters=parameters, flight=flight, storage=studio.storage))
+        artifacts = tuple(_upload(files, parameters=parameters, flight=flight, storage=studio.storage))
     result = JobResult(
         id=flight.job_id,
         status=JobStatus.SUCCEEDED,
@@ -109,7 +109,7 @@ def _render(
 
 
 def _upload(
-    files: list[EncodedImage], *, job: GenerationJob, parameters: dict[str, Any], flight: Flight, storage: Storage
+    files: list[EncodedImage], *, parameters: dict[str, Any], flight: Flight, storage: Storage
 ) -> Iterator[Artifact]:
     for index, file in enumerate(files):
         flight.check()

@@ -46,7 +46,7 @@ def send(data: Any, *, claim: Claim, counter: Counter, now: float) -> bool:
             following = delivery.model_copy(update={"attempt": delivery.attempt + 1, "first_at": first_at})
             counter.postpone(claim.token, pause_s, _message(following))
             return True
-        log.error("webhook given up", reason=error.message, **context)
+        log.warning("webhook given up", reason=error.message, **context)
         counter.bury(claim.token, error.code, error.message, delivery.attempt)
     except (AddressRefused, DeliveryGone) as error:
         log.warning("webhook refused", code=error.code, reason=error.message, **context)

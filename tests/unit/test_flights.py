@@ -1,0 +1,57 @@
+"""Flights: what may end an attempt from outside."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from imagefleet_worker.errors import JobCanceled, JobExpired, LeaseLost
+from imagefleet_worker.flights import Flight, Flights
+
+from imagefleet.records import Claim
+
+
+def flight(job_id: str = "a", token: str = "t") -> Flight:
+    return Flight(job_id, claim=Claim(token, "me"))
+
+
+def test_an_undisturbed_flight_may_go_on() -> None:
+    """Nothing stops an attempt that nobody ended."""
+    flight().check()
+
+
+def test_cancel_reaches_every_attempt_at_the_job_and_no_other() -> None:
+    """Cancel goes by the job, whatever claim it runs under."""
+    flights, mine, other = Flights(), flight("a", "1"), flight("b", "2")
+    with flights.boarding(mine), flights.boarding(other):
+        flights.cancel("a")
+
+    with pytest.raises(JobCanceled):
+        mine.check()
+    other.check()
+
+
+def test_a_lost_lease_outranks_a_cancel() -> None:
+    """What is no longer ours is not even recorded as canceled."""
+    flights, mine = Flights(), flight()
+    with flights.boarding(mine):
+        flights.cancel("a")
+        flights.lose("t")
+
+        with pytest.raises(LeaseLost):
+            mine.check()
+
+
+def test_a_deadline_in_the_past_ends_the_attempt() -> None:
+    """Nobody waits any more."""
+    late = flight()
+    late.deadline = datetime.now(UTC) - timedelta(seconds=1)
+
+    with pytest.raises(JobExpired):
+        late.check()
+
+
+def test_waiting_ends_when_the_last_flight_has_landed() -> None:
+    """A drain is told at once."""
+    flights = Flights()
+    with flights.boarding(flight()):
+        assert not flights.wait_until_empty(0.01)
+    assert flights.wait_until_empty(0.01)
