@@ -1,4 +1,61 @@
 """imagefleet: push prompts onto Redis, have a fleet of GPU workers make the images.
 
 This is the light half that other services install: no torch, no boto3.
+
+    from imagefleet import Client
+
+    with Client("redis://127.0.0.1:6379/0") as client:
+        job_id = client.submit("a dog on a skateboard", steps=20, width=512, height=512)
+        print(client.result(job_id, timeout_s=600).raise_for_status().artifacts[0].uri)
 """
+
+from importlib.metadata import version
+
+from imagefleet.aio import AsyncClient
+from imagefleet.client import Client
+from imagefleet.errors import (
+    ImageFleetError,
+    InvalidJob,
+    InvalidSignature,
+    JobFailed,
+    JobNotFound,
+    QueueFull,
+    QueueUnavailable,
+    ResultTimeout,
+)
+from imagefleet.jobs import DEFAULT_LIMITS, GenerationJob, ImageFormat, JobLimits, Webhook, WebhookEvent
+from imagefleet.results import Artifact, JobError, JobResult, JobStatus, Timings
+from imagefleet.settings import ClientSettings, SettingsInvalid
+from imagefleet.snapshots import JobEvent, Progress, Snapshot
+
+__all__ = [
+    "DEFAULT_LIMITS",
+    "Artifact",
+    "AsyncClient",
+    "Client",
+    "ClientSettings",
+    "GenerationJob",
+    "ImageFleetError",
+    "ImageFormat",
+    "InvalidJob",
+    "InvalidSignature",
+    "JobError",
+    "JobEvent",
+    "JobFailed",
+    "JobLimits",
+    "JobNotFound",
+    "JobResult",
+    "JobStatus",
+    "Progress",
+    "QueueFull",
+    "QueueUnavailable",
+    "ResultTimeout",
+    "SettingsInvalid",
+    "Snapshot",
+    "Timings",
+    "Webhook",
+    "WebhookEvent",
+    "__version__",
+]
+
+__version__ = version("imagefleet")

@@ -1,0 +1,140 @@
+"""What a client does, without a socket: each operation yields commands for one round trip and is sent their replies.
+
+`Client` and `AsyncClient` drive the same generators, so that only the waiting for bytes differs between them. Every
+round trip may be repeated when a connection breaks: a submit is known by its job ids, and no other command here changes
+anything twice.
+"""
+
+import json
+from collections.abc import Generator, Iterable, Sequence
+from datetime import UTC, datetime
+from itertools import islice
+from typing import Any, Final, TypeVar
+
+from imagefleet import records, submissions
+from imagefleet.announcements import announce
+from imagefleet.errors import JobNotFound, QueueFull
+from imagefleet.jobs import Webhook
+from imagefleet.messages import Links
+from imagefleet.queues import Keys, check_job_id, queue_for
+from imagefleet.records import Command
+from imagefleet.results import JobError, JobResult, JobStatus
+from imagefleet.settings import ClientSettings
+from imagefleet.snapshots import FIELDS, Snapshot
+from imagefleet.submissions import Batch, JobLike
+
+T = TypeVar("T")
+#: Yields the commands of one round trip, is sent their replies, returns its result.
+Operation = Generator[list[Command], list[Any], T]
+
+#: More would have to be sent within one socket timeout.
+_BATCHES_PER_ROUND_TRIP: Final = 10
+
+
+def submit(
+    settings: ClientSettings,
+    jobs: Iterable[JobLike],
+    *,
+    ids: Sequence[str] | None,
+    link: Links,
+    link_error: Links,
+) -> Operation[list[str]]:
+    """Queue *jobs* and return their ids in the order given.
+
+    Raises:
+        InvalidJob: and then nothing was queued.
+        QueueFull: with the ids that were queued before the queue was full.
+    """
+    checked = submissions.check(jobs, settings=settings)
+    named = submissions.name(checked, ids)
+    batches = submissions.pack(checked, named, link=link, link_error=link_error)
+    accepted: list[str] = []
+    while round_trip := list(islice(batches, _BATCHES_PER_ROUND_TRIP)):
+        replies = yield [_submit(settings, batch) for batch in round_trip]
+        queued = [reply[0] == "queued" for reply in replies]
+        accepted += [job.job_id for batch, done in zip(round_trip, queued, strict=True) if done for job in batch.jobs]
+        if not all(queued):
+            raise _full(
+                settings, round_trip[queued.index(False)], waiting=replies[queued.index(False)][1], accepted=accepted
+            )
+    return named
+
+
+def look(settings: ClientSettings, ids: Sequence[str]) -> Operation[list[Snapshot]]:
+    """Read the records of *ids* in one round trip.
+
+    Raises:
+        JobNotFound: naming the ids that have none.
+    """
+    replies = yield [records.read(settings.keys, check_job_id(job_id), *FIELDS) for job_id in ids]
+    snapshots = [Snapshot.of(job_id, values) for job_id, values in zip(ids, replies, strict=True)]
+    missing = [job_id for job_id, snapshot in zip(ids, snapshots, strict=True) if snapshot is None]
+    if missing:
+        raise not_found(missing)
+    return [snapshot for snapshot in snapshots if snapshot is not None]
+
+
+def cancel(settings: ClientSettings, job_id: str) -> Operation[JobStatus]:
+    """End a queued job, or ask the worker of a running one to stop; return the status that the job has now.
+
+    Raises:
+        JobNotFound: where there is no record.
+    """
+    keys = settings.keys
+    wanted = records.read(keys, check_job_id(job_id), "model", "webhook", "metadata")
+    [[model, webhook, metadata]] = yield [wanted]
+    result = _canceled(job_id, model=model, metadata=json.loads(metadata) if metadata else {})
+    told = announce(result, webhook=Webhook.model_validate_json(webhook) if webhook else None, keys=keys)
+    [reply] = yield [
+        records.cancel(
+            keys,
+            job_id,
+            result=result.model_dump_json(),
+            event=told.event,
+            ttl_s=settings.result_ttl_s,
+            outgoing=told.outgoing,
+        )
+    ]
+    if reply == "unknown":
+        raise not_found([job_id])
+    return JobStatus(reply)
+
+
+def queue_length(keys: Keys, model: str) -> Operation[int]:
+    """How many messages wait in the queue of *model*, over all priorities; canceled jobs count until they are met."""
+    replies = yield [("LLEN", key) for key in keys.lists(queue_for(model))]
+    return sum(replies)
+
+
+def not_found(ids: Sequence[str]) -> JobNotFound:
+    """The error for ids without a record."""
+    first, more = ids[0], len(ids) - 1
+    which = f"{first} and {more} more" if more else first
+    return JobNotFound(f"no record of job {which}: never submitted, not yet claimed, or expired")
+
+
+def _submit(settings: ClientSettings, batch: Batch) -> Command:
+    queue = queue_for(batch.model)
+    return records.submit(
+        settings.keys, queue=queue, model=batch.model, jobs=batch.jobs, max_queued=settings.max_queued
+    )
+
+
+def _full(settings: ClientSettings, batch: Batch, *, waiting: int, accepted: Sequence[str]) -> QueueFull:
+    error = QueueFull(
+        f"{waiting:,} jobs wait in {queue_for(batch.model)} and {settings.max_queued:,} may, which leaves no room "
+        f"for {len(batch.jobs):,} more; submit again later"
+    )
+    error.accepted = tuple(accepted)
+    return error
+
+
+def _canceled(job_id: str, *, model: str | None, metadata: dict[str, Any]) -> JobResult:
+    return JobResult(
+        id=job_id,
+        status=JobStatus.CANCELED,
+        error=JobError(code="canceled", message="The job was canceled before any worker took it.", retryable=False),
+        model=model,
+        metadata=metadata,
+        finished_at=datetime.now(UTC),
+    )
