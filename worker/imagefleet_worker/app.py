@@ -94,3 +94,8 @@ def _drain(how: str = "Warm", **_: Any) -> None:
 @signals.task_postrun.connect
 def _acknowledge(task: Any = None, **_: Any) -> None:
     lifecycle.acknowledge(task.request)
+
+
+@signals.task_revoked.connect
+def _refuse(request: Any = None, expired: bool = False, **_: Any) -> None:  # noqa: FBT001, FBT002  # Celery's signature
+    lifecycle.refuse(request, expired=expired)

@@ -70,6 +70,15 @@ def attempt(message: Message, *, desk: Desk) -> JobResult | None:
             return None
 
 
+def refuse(message: Message, error: ImageFleetError, *, desk: Desk) -> JobResult | None:
+    """Record the end of a job that is never to be run, because of *error*; None where it is another worker's."""
+    with desk.flights.boarding(Flight(message.job_id, claim=message.claim)) as flight:
+        try:
+            return _end(_failure(message, error), webhook=_salvage_webhook(message.kwargs), flight=flight, desk=desk)
+        except LeaseLost:
+            return None
+
+
 def _run(message: Message, *, flight: Flight, desk: Desk) -> JobResult | None:
     try:
         job = _parse(message, desk=desk)

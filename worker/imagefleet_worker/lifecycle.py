@@ -14,7 +14,14 @@ from imagefleet.records import Claim
 from imagefleet_worker.burial import Burial
 from imagefleet_worker.connections import connect
 from imagefleet_worker.control import CancelListener
-from imagefleet_worker.errors import ExitCode, ModelUnavailable, StorageRefused, StorageUnavailable
+from imagefleet_worker.errors import (
+    ExitCode,
+    JobCanceled,
+    JobExpired,
+    ModelUnavailable,
+    StorageRefused,
+    StorageUnavailable,
+)
 from imagefleet_worker.flights import Flights
 from imagefleet_worker.leases import Leases
 from imagefleet_worker.sending import Counter
@@ -117,6 +124,18 @@ def acknowledge(request: Any) -> None:
     if _process is not None and tag and _process.leases.is_held(tag):
         _process.leases.ack(tag)
         _process.leases.wake()
+
+
+def refuse(request: Any, *, expired: bool) -> None:
+    """Record the end of a job that Celery dropped: revoked, or past the `expires` of its message."""
+    if _process is None or _process.desk is None:
+        return
+    from imagefleet_worker.attempts import Message, refuse  # noqa: PLC0415  # imports torch
+
+    tag = (getattr(request, "properties", None) or {}).get("delivery_tag", "")
+    message = Message(str(request.id), claim_for(tag), redeliveries=0, kwargs=request.kwargs or {})
+    error = JobExpired("the message had expired") if expired else JobCanceled("revoked before it ran")
+    refuse(message, error, desk=_process.desk)
 
 
 def drain(*, at_once: bool) -> None:
