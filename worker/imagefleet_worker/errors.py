@@ -117,3 +117,9 @@ class DeliveryFailed(WorkerError):
 
     code = "delivery_failed"
     retryable = True
+
+
+class LocalUnavailable(WorkerError):
+    """A part of a fleet on one machine cannot be started."""
+
+    code = "local_unavailable"
