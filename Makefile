@@ -1,0 +1,45 @@
+.DEFAULT_GOAL := help
+SHELL := /usr/bin/env bash
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+SOURCES := producer worker tests
+
+.PHONY: help setup demo test check fix bench clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## Make .venv with everything that a developer needs
+
+$(STAMP): pyproject.toml constraints.txt .ci/make-venv
+	test -x $(BIN)/pip || .ci/make-venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --upgrade pip
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[worker,local]' --group dev
+	touch $@
+
+demo: setup ## Prompts in, images out: a fleet of two CPU workers (MODEL=folder-or-repo)
+	$(BIN)/python -m tests.demo $(if $(MODEL),--model '$(MODEL)') $(if $(REVISION),--revision '$(REVISION)')
+
+test: setup ## Run the unit, integration and packaging tests
+	$(BIN)/pytest tests/unit tests/integration tests/packaging
+
+check: setup ## Lint, format, types and import rules
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+fix: setup ## Mend what ruff can mend
+	$(BIN)/ruff check --fix $(SOURCES)
+	$(BIN)/ruff format $(SOURCES)
+
+bench: setup ## Run every benchmark; each ends with one JSON object
+	@set -e; for file in tests/benchmarks/[a-z]*.py; do \
+	  name=$$(basename $$file .py); echo "== $$name"; $(BIN)/python -m tests.benchmarks.$$name; \
+	done
+
+clean: ## Remove the environment and everything that was made
+	rm -rf $(VENV) dist demo-output .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	find $(SOURCES) -name __pycache__ -type d -prune -exec rm -rf {} +
