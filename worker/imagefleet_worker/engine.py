@@ -1,0 +1,173 @@
+"""The engine: one loaded model on one device, used by all jobs of the process."""
+
+import sys
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
+from typing import Any, Self
+
+import torch
+from PIL import Image
+
+from imagefleet.jobs import GenerationJob
+from imagefleet_worker.decoding import Decoder
+from imagefleet_worker.device import choose_device, choose_dtype, describe_device, free_memory
+from imagefleet_worker.errors import JobRejected, ModelUnavailable, OutOfMemory, WorkerError
+from imagefleet_worker.families import Family, family_of
+from imagefleet_worker.meeting import Counts, MeetingPoint
+from imagefleet_worker.pipelines import load_pipeline, revision_of
+from imagefleet_worker.rendering import OnStep, Renderer, can_share
+from imagefleet_worker.schedulers import make_scheduler
+from imagefleet_worker.settings import EngineMode, EngineSettings, ModelSettings
+from imagefleet_worker.turns import Turns
+
+_WARM_UP_SIDE = 256
+
+
+class Engine:
+    """Makes images; safe to use from many threads. Make one with `Engine.load`."""
+
+    def __init__(self, pipe: Any, *, model: ModelSettings, engine: EngineSettings, revision: str) -> None:
+        """Take over *pipe*, a loaded pipeline that nobody else uses."""
+        self.device_name = describe_device(pipe.device)
+        self.revision = revision
+        self._pipe = pipe
+        self._model = model
+        self._family = family_of(pipe)
+        is_shared = engine.mode is not EngineMode.OFF and can_share(pipe, self._family)
+        self._limit = engine.max_jobs if is_shared else 1
+        self._turns = Turns(self._limit)
+        self._meeting = _meeting_point(pipe, self._family, settings=engine)
+        self._decoder = Decoder(getattr(pipe, "vae", None))
+        self._renderer = Renderer(pipe, self._family)
+
+    @classmethod
+    def load(cls, model: ModelSettings, engine: EngineSettings) -> Self:
+        """Load the model onto its device.
+
+        Raises:
+            ModelUnavailable: with what is wrong and what to do.
+        """
+        if engine.threads is not None:
+            torch.set_num_threads(engine.threads)
+        device = choose_device(model.device)
+        pipe = load_pipeline(model, device=device, dtype=choose_dtype(model.dtype, device=device))
+        return cls(pipe, model=model, engine=engine, revision=revision_of(model))
+
+    def warm_up(self) -> None:
+        """Make one small image, so that the first job finds everything in place.
+
+        Raises:
+            ModelUnavailable: where that fails; the model would fail for every job.
+        """
+        multiple = self._family.size_multiple
+        side = max(multiple, min(self._family.default_size, _WARM_UP_SIDE) // multiple * multiple)
+        job = GenerationJob(prompt="warm up", width=side, height=side, steps=2)
+        try:
+            self.render(self.check(job), seed=0, on_step=lambda _done, _total: None)
+        except WorkerError as error:
+            raise ModelUnavailable(f"the model makes no image: {error.message}") from error
+
+    def check(self, job: GenerationJob) -> GenerationJob:
+        """*job* with its size, steps and guidance set.
+
+        Raises:
+            JobRejected: with everything in it that this model cannot do.
+        """
+        name = type(self._pipe).__name__
+        problems: list[str] = []
+        for side in ("width", "height"):
+            value = getattr(job, side)
+            if value is not None and value % self._family.size_multiple:
+                problems.append(
+                    f"{side}: {value} is not a multiple of {self._family.size_multiple}, which {name} needs"
+                )
+        if job.negative_prompt is not None and not self._family.has_negative_prompt:
+            problems.append(f"negative_prompt: {name} has none; leave it out")
+        if job.guidance_scale is not None and self._family.guidance is None:
+            problems.append(f"guidance_scale: {name} has none; leave it out")
+        if problems:
+            raise JobRejected("; ".join(problems))
+        make_scheduler(self._pipe, job.scheduler)
+        return job.model_copy(update={k: v for k, v in self._defaults().items() if getattr(job, k) is None})
+
+    def render(self, job: GenerationJob, *, seed: int, on_step: OnStep, exclusive: bool = False) -> list[Image.Image]:
+        """The images of *job* as `check` gave it back; image i is made from *seed* + i.
+
+        Waits for its turn. *on_step* is called from this thread with the steps done and the steps in all; what it
+        raises ends the job at once, unchanged, with nothing decoded. An *exclusive* job is alone on the device.
+
+        Raises:
+            OutOfMemory: where the device is too small for it even image by image.
+            ImageNotFinite: where an image would be black.
+            GenerationFailed: where the pipeline raised an error.
+            DeviceFault: where this process can make no more images.
+        """
+        seeds = range(seed, seed + job.num_images)
+        with suppress(OutOfMemory):
+            return self._render(job, seeds, on_step=on_step, exclusive=exclusive)
+        free_memory()
+        return [image for one in seeds for image in self._render(job, [one], on_step=on_step, exclusive=exclusive)]
+
+    def _render(
+        self, job: GenerationJob, seeds: Sequence[int], *, on_step: OnStep, exclusive: bool
+    ) -> list[Image.Image]:
+        with ExitStack() as stack:
+            visit = stack.enter_context(self._turns.visit(is_exclusive=exclusive))
+            seat = stack.enter_context(self._meeting.seat()) if self._meeting else None
+
+            def on_last_step() -> None:
+                visit.end_soon()
+                if seat and self._meeting:
+                    self._meeting.leave(seat)
+                if self._limit > 1:  # the next job may denoise while this one decodes
+                    visit.leave()
+
+            def on_step_and_near_end(done: int, total: int) -> None:
+                if done >= total - 1:
+                    visit.end_soon()
+                on_step(done, total)
+
+            stack.enter_context(self._decoder.watching(before=on_last_step, after=visit.leave))
+            return self._renderer.render(job, seeds=seeds, on_step=on_step_and_near_end, on_last_step=on_last_step)
+
+    def has_room(self) -> bool:
+        """Whether the device could use one more job now, or in a moment."""
+        return self._turns.has_room()
+
+    def stats(self) -> dict[str, float]:
+        """Counters since the start: `forwards`, `calls`, `rows`, `busy_seconds`; and `jobs` on the device now."""
+        counts = self._meeting.counts if self._meeting else Counts()
+        return {
+            "forwards": counts.forwards,
+            "calls": counts.calls,
+            "rows": counts.rows,
+            "busy_seconds": counts.seconds + self._decoder.seconds,
+            "jobs": self._turns.count(),
+        }
+
+    def close(self) -> None:
+        """Give the pipeline's modules their own methods back."""
+        if self._meeting:
+            self._meeting.close()
+        self._decoder.close()
+
+    def _defaults(self) -> dict[str, Any]:
+        model, family = self._model, self._family
+        width, height = (model.default_size or f"{family.default_size}x{family.default_size}").split("x")
+        guidance = model.default_guidance_scale
+        return {
+            "width": int(width),
+            "height": int(height),
+            "steps": model.default_steps or family.default_steps,
+            "guidance_scale": family.default_guidance if guidance is None else guidance,
+        }
+
+
+def _meeting_point(pipe: Any, family: Family, *, settings: EngineSettings) -> MeetingPoint | None:
+    if family.denoiser is None:
+        return None
+    return MeetingPoint(
+        getattr(pipe, family.denoiser),
+        max_rows=sys.maxsize if settings.mode is EngineMode.OFF else settings.max_rows,
+        fixed_rows=settings.reproducible_rows if settings.mode is EngineMode.REPRODUCIBLE else None,
+    )

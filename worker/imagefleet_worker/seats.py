@@ -1,0 +1,47 @@
+"""Seats: what the meeting point knows of one job in its denoising loop."""
+
+from collections.abc import Hashable
+
+import torch
+
+Keys = tuple[Hashable, ...]
+_MOST_DIGESTS = 64
+
+
+class Seat:
+    """One job at the meeting point. Only its own thread and the holder of the meeting point's lock change it."""
+
+    def __init__(self) -> None:
+        self.is_waiting = False
+        #: The others have waited for its next call long enough.
+        self.is_late = False
+        self._last: Keys | None = None
+        self._after: dict[Keys, Keys] = {}
+        self._digests: dict[Hashable, tuple[torch.Tensor, Hashable]] = {}
+
+    def arrive(self, keys: Keys) -> None:
+        """Note a call, and what kind of call came before it: many pipelines alternate between two kinds."""
+        if self._last is not None:
+            self._after[self._last] = keys
+        self._last = keys
+        self.is_waiting = True
+
+    def may_bring(self, key: Hashable) -> bool:
+        """Whether this job is about to make a call that could be joined with those of *key*."""
+        if self.is_waiting or self.is_late:
+            return False
+        expected = self._after.get(self._last) if self._last is not None else None
+        return expected is None or key in expected
+
+    def digest(self, tensor: torch.Tensor) -> Hashable:
+        """The values of *tensor* as something that can be compared; worked out once for each tensor of a job."""
+        base = tensor if tensor._base is None else tensor._base  # noqa: SLF001  # a view is a new object at each step
+        mark = (id(base), tensor.data_ptr(), tuple(tensor.shape), base._version)  # noqa: SLF001  # rises when written to
+        known = self._digests.get(mark)
+        if known is None:
+            if len(self._digests) >= _MOST_DIGESTS:
+                self._digests.clear()
+            raw = tensor.detach().cpu().contiguous()
+            value = (mark[2], raw.dtype, raw.flatten().view(torch.uint8).numpy().tobytes())
+            known = self._digests[mark] = (base, value)  # held, so that its id stays its own
+        return known[1]

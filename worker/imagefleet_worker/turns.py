@@ -1,0 +1,80 @@
+"""Turns: who may use the device now, in the order of arrival."""
+
+import threading
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class Visit:
+    """One job's stay on the device; it tells how far it is, so that others can come in time."""
+
+    def __init__(self, turns: "Turns", *, is_exclusive: bool) -> None:
+        self.is_exclusive = is_exclusive
+        self.is_ending = False
+        self.has_left = False
+        self._turns = turns
+
+    def end_soon(self) -> None:
+        """The last step runs or is done: the worker may fetch the next job."""
+        if not self.is_ending:
+            self._turns.update(self, is_ending=True)
+
+    def leave(self) -> None:
+        """The device's next job may start; this one still has a little to do."""
+        if not self.has_left:
+            self._turns.update(self, is_ending=True, has_left=True)
+
+
+class Turns:
+    """Lets at most *limit* jobs use the device at once, first come first served; an exclusive job is alone."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._changed = threading.Condition()
+        self._waiting: deque[Visit] = deque()
+        self._present: list[Visit] = []
+
+    @contextmanager
+    def visit(self, *, is_exclusive: bool = False) -> Iterator[Visit]:
+        """Wait for the turn, and hold it until `Visit.leave` or the end of the block."""
+        visit = Visit(self, is_exclusive=is_exclusive)
+        with self._changed:
+            self._waiting.append(visit)
+            try:
+                self._changed.wait_for(lambda: self._waiting[0] is visit and self._may_enter(visit))
+                self._present.append(visit)
+            finally:
+                self._waiting.remove(visit)
+                self._changed.notify_all()
+        try:
+            yield visit
+        finally:
+            with self._changed:
+                self._present.remove(visit)
+                self._changed.notify_all()
+
+    def has_room(self) -> bool:
+        """Whether one more job would find the device free, or free in a moment."""
+        with self._changed:
+            if any(visit.is_exclusive for visit in (*self._waiting, *self._present)):
+                return False
+            return len(self._waiting) + sum(not visit.is_ending for visit in self._present) < self._limit
+
+    def count(self) -> int:
+        """How many jobs use the device."""
+        with self._changed:
+            return len(self._present)
+
+    def update(self, visit: Visit, *, is_ending: bool, has_left: bool = False) -> None:
+        """Note how far *visit* is, and let others act on it."""
+        with self._changed:
+            visit.is_ending, visit.has_left = is_ending, has_left
+            self._changed.notify_all()
+
+    def _may_enter(self, visit: Visit) -> bool:
+        if visit.is_exclusive:
+            return not self._present
+        if any(other.is_exclusive for other in self._present):
+            return False
+        return sum(not other.has_left for other in self._present) < self._limit
