@@ -1,0 +1,325 @@
+"""The main job on real parts: a job goes in, images lie in S3, and everybody concerned hears of it."""
+
+import hashlib
+import io
+import json
+import os
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from celery import Celery, signature
+from PIL import Image
+
+from imagefleet import Client, JobStatus, Webhook, webhooks
+from imagefleet.queues import Keys
+from tests.support.fleet import SECRET, Fleet, running_fleet
+from tests.support.processes import clean_environment
+from tests.support.receiver import Receiver
+from tests.support.waiting import wait_until
+
+FAST: dict[str, Any] = {"width": 64, "height": 64, "steps": 2}
+
+
+@pytest.fixture(scope="module")
+def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    """One image worker and one sender of webhooks, for all tests here."""
+    with running_fleet(tmp_path_factory.mktemp("fleet")) as fleet:
+        first, second = fleet.start("gpu0"), fleet.start("hooks", options=("-Q", "imagefleet.webhooks", "-c", "4"))
+        from tests.support.processes import wait_until_ready
+
+        wait_until_ready(first)
+        wait_until_ready(second)
+        yield fleet
+
+
+@pytest.fixture
+def client(fleet: Fleet) -> Iterator[Client]:
+    """A client of the fleet."""
+    with fleet.client() as client:
+        yield client
+
+
+def stored(fleet: Fleet, uri: str) -> dict[str, Any]:
+    """The object at *uri*."""
+    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    return fleet.s3.client.get_object(Bucket=bucket, Key=key)
+
+
+@pytest.mark.parametrize(("form", "quality"), [("png", None), ("webp", None), ("webp", 80), ("jpeg", 85)])
+def test_a_prompt_becomes_a_stored_image(fleet: Fleet, client: Client, form: str, quality: int | None) -> None:
+    """The object is the image that the result describes, under its key, with its parameters."""
+    job_id = client.submit("a red fox", **FAST, seed=7, format=form, quality=quality, metadata={"order": 12})
+
+    result = client.result(job_id, timeout_s=60).raise_for_status()
+
+    (artifact,) = result.artifacts
+    found = stored(fleet, artifact.uri)
+    body = found["Body"].read()
+    assert f"s3://{fleet.s3.bucket}/images/{job_id}/0.{form}" == artifact.uri
+    assert hashlib.sha256(body).hexdigest() == artifact.sha256
+    assert f"image/{form}" == found["ContentType"]
+    assert (64, 64) == Image.open(io.BytesIO(body)).size
+    assert {"order": 12} == result.metadata
+    assert (7, 1) == (artifact.seed, result.attempts)
+    assert result.worker
+    assert result.worker.startswith("gpu0@")
+
+
+def test_each_image_of_a_job_can_be_made_again_alone(client: Client) -> None:
+    """Image i of a job is the image of seed + i."""
+    together = client.submit("a whale", **FAST, seed=100, num_images=3)
+    alone = client.submit("a whale", **FAST, seed=102)
+
+    results = {result.id: result for result in client.as_completed([together, alone], timeout_s=60)}
+
+    assert [100, 101, 102] == [artifact.seed for artifact in results[together].artifacts]
+    assert results[alone].artifacts[0].width == 64
+
+
+def test_the_manifest_is_the_result(fleet: Fleet, client: Client) -> None:
+    """Whoever has only the bucket knows how the job went."""
+    job_id = client.submit("a cat", **FAST)
+    result = client.result(job_id, timeout_s=60)
+
+    manifest = json.loads(stored(fleet, f"s3://{fleet.s3.bucket}/images/{job_id}/result.json")["Body"].read())
+
+    assert result.artifacts[0].sha256 == manifest["artifacts"][0]["sha256"]
+    assert "succeeded" == manifest["status"]
+
+
+def test_a_presigned_url_downloads_the_image(client: Client) -> None:
+    """Without credentials, for those who asked."""
+    import httpx
+
+    asked = client.result(client.submit("a cat", **FAST, presign=True), timeout_s=60).artifacts[0]
+    not_asked = client.result(client.submit("a cat", **FAST), timeout_s=60).artifacts[0]
+
+    assert asked.url
+    assert asked.sha256 == hashlib.sha256(httpx.get(asked.url).content).hexdigest()
+    assert not_asked.url is None
+
+
+def test_a_job_without_a_seed_is_the_same_at_every_attempt(client: Client) -> None:
+    """The seed comes from the id, so that a redelivered job makes the same image."""
+    from imagefleet_worker.generation import seed_for
+
+    job_id = client.submit("a cat", **FAST)
+
+    assert seed_for(job_id) == client.result(job_id, timeout_s=60).artifacts[0].seed
+
+
+def test_the_same_id_twice_is_one_job(client: Client) -> None:
+    """A submit can be repeated after an error."""
+    job_id = f"order-{uuid.uuid4().hex[:8]}"
+    assert job_id == client.submit("a cat", **FAST, job_id=job_id)
+    assert job_id == client.submit("a cat", **FAST, job_id=job_id)
+
+    assert 1 == client.result(job_id, timeout_s=60).attempts
+    assert 1 == client.get(job_id).attempts
+
+
+def test_progress_counts_up_to_the_pipelines_own_number_of_steps(client: Client) -> None:
+    """A bar reaches its end."""
+    job_id = client.submit("a cat", width=64, height=64, steps=60)
+
+    seen = [event.progress for event in client.events(job_id, timeout_s=60) if event.progress]
+
+    assert seen
+    assert {60} == {progress.total for progress in seen}
+    assert sorted(seen) == seen
+
+
+def test_a_running_job_stops_within_a_step_of_its_cancel(fleet: Fleet, client: Client) -> None:
+    """Nothing is stored for it, and its neighbour is not touched."""
+    doomed = client.submit("a cat", width=64, height=64, steps=200)
+    neighbour = client.submit("a dog", width=64, height=64, steps=30)
+    wait_until(lambda: client.get(doomed).progress, 30)
+
+    client.cancel(doomed)
+
+    result = client.result(doomed, timeout_s=20)
+    assert JobStatus.CANCELED == result.status
+    assert JobStatus.SUCCEEDED == client.result(neighbour, timeout_s=60).status
+    assert not [key for key in fleet.s3.keys() if doomed in key]
+
+
+def test_a_webhook_arrives_signed_with_the_result(client: Client, receiver: Receiver) -> None:
+    """The receiver knows who sent it, and what became of the job."""
+    job_id = client.submit("a cat", **FAST, webhook=Webhook(url=receiver.url))
+
+    (request,) = receiver.wait_for(1, 30)
+
+    event = webhooks.verify(request.body, request.headers, secret=SECRET)
+    assert ("job.succeeded", job_id) == (event.type, event.data.id)
+    assert client.result(job_id).artifacts == event.data.artifacts
+
+
+def test_a_webhook_is_tried_again_with_the_same_id(client: Client, receiver: Receiver) -> None:
+    """A receiver that was away hears of the job, and can tell a repetition."""
+    receiver.reply(503)
+    client.submit("a cat", **FAST, webhook=Webhook(url=receiver.url))
+    receiver.wait_for(1, 30)
+    receiver.reply(204)
+
+    requests = receiver.wait_for(2, 30)
+
+    assert 1 == len({request.headers["webhook-id"] for request in requests})
+    assert 1 == len({request.body for request in requests})
+
+
+def foreign_app(fleet: Fleet) -> Celery:
+    """A Celery app that has never heard of this package."""
+    app = Celery("foreign", broker=fleet.redis.url, backend=fleet.redis.url, set_as_current=False)
+    app.conf.update(broker_connection_retry_on_startup=True)
+    return app
+
+
+def test_any_celery_app_can_send_jobs_and_be_linked_to(fleet: Fleet) -> None:
+    """`send_task`, `AsyncResult.get` and `link` are plain Celery."""
+    app = foreign_app(fleet)
+    link = signature("foreign.images_ready", queue="foreign", app=app)
+
+    sent = app.send_task(
+        "imagefleet.generate", kwargs={"job": {"prompt": "a cat", **FAST}}, queue="imagefleet.default", link=link
+    )
+    result = sent.get(timeout=60)
+
+    assert ("succeeded", sent.id) == (result["status"], result["id"])
+    with fleet.raw() as raw:
+        callback = json.loads(wait_until(lambda: raw.rpop("foreign"), 10))
+    assert "foreign.images_ready" == callback["headers"]["task"]
+    app.close()
+
+
+def test_link_error_hears_of_a_job_that_cannot_be_made(fleet: Fleet) -> None:
+    """With the code and the reason."""
+    app = foreign_app(fleet)
+    link_error = signature("foreign.images_failed", queue="foreign-errors", app=app)
+
+    sent = app.send_task(
+        "imagefleet.generate",
+        kwargs={"job": {"prompt": "a cat", "steps": 0}},
+        queue="imagefleet.default",
+        link_error=link_error,
+    )
+
+    with pytest.raises(Exception, match=r"invalid_job: steps: .*greater than or equal to 1"):
+        sent.get(timeout=60)
+    with fleet.raw() as raw:
+        assert wait_until(lambda: raw.rpop("foreign-errors"), 10)
+    app.close()
+
+
+def test_hand_made_json_on_the_list_is_a_job(fleet: Fleet, client: Client) -> None:
+    """The smallest message that any language can push."""
+    job_id = str(uuid.uuid4())
+    message = {
+        "body": json.dumps([[], {"job": {"prompt": "a cat", **FAST}}, {}]),
+        "content-type": "application/json",
+        "content-encoding": "utf-8",
+        "headers": {"task": "imagefleet.generate", "id": job_id},
+        "properties": {
+            "delivery_tag": str(uuid.uuid4()),
+            "delivery_info": {"exchange": "", "routing_key": "imagefleet.default"},
+        },
+    }
+    with fleet.raw() as raw:
+        raw.lpush("imagefleet.default", json.dumps(message))
+        wait_until(lambda: raw.exists(Keys().job(job_id)), 20)
+
+    assert JobStatus.SUCCEEDED == client.result(job_id, timeout_s=60).status
+
+
+BAD_JOBS: list[tuple[Any, str]] = [
+    ({"prompt": "x", "steps": 10_000}, "steps"),
+    ({"prompt": "x" * 100_000}, "prompt"),
+    ({"prompt": "x", "width": 100_000}, "width"),
+    ({"prompt": "x", "format": "tiff"}, "format"),
+    ({"prompt": "x", "colour": "red"}, "colour"),
+    ({"prompt": "x", "version": 2}, "version"),
+    ({"prompt": "x", "model": "other"}, "model"),
+    ({"prompt": "x", "scheduler": "NoSuchScheduler"}, "scheduler"),
+    ("a cat", "kwargs"),
+    (None, "kwargs"),
+]
+
+
+@pytest.mark.parametrize(("job", "field"), BAD_JOBS, ids=[field for _, field in BAD_JOBS])
+def test_a_bad_job_that_nobody_checked_ends_as_failed(fleet: Fleet, client: Client, job: Any, field: str) -> None:
+    """With a code and the name of the field, and the worker goes on."""
+    sent = foreign_app(fleet).send_task("imagefleet.generate", kwargs={"job": job}, queue="imagefleet.default")
+    with fleet.raw() as raw:
+        wait_until(lambda: raw.exists(Keys().job(str(sent.id))), 20)
+
+    result = client.result(str(sent.id), timeout_s=20)
+
+    assert JobStatus.FAILED == result.status
+    assert result.error
+    assert "invalid_job" == result.error.code
+    assert field in result.error.message
+
+
+def test_the_control_plane_answers_while_images_are_made(fleet: Fleet, client: Client) -> None:
+    """`inspect ping` and `inspect active` in under a second."""
+    ids = client.submit_many([{"prompt": f"cat {n}", "width": 64, "height": 64, "steps": 150} for n in range(4)])
+    wait_until(lambda: client.get(ids[0]).progress, 30)
+    app = foreign_app(fleet)
+
+    start = time.monotonic()
+    assert app.control.ping(timeout=0.9)
+    active = app.control.inspect(timeout=0.9).active()
+    took_s = time.monotonic() - start
+
+    assert active
+    assert any(task["name"] == "imagefleet.generate" for tasks in active.values() for task in tasks)
+    assert took_s < 2
+    for job_id in ids:
+        client.cancel(job_id)
+    assert 4 == len(list(client.as_completed(ids, timeout_s=60)))
+    app.close()
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "sentence"),
+    [
+        ({"IMAGEFLEET_MODEL_SOURCE": ""}, 71, "IMAGEFLEET_MODEL_SOURCE"),
+        ({"IMAGEFLEET_MODEL_SOURCE": "/nowhere", "IMAGEFLEET_MODEL_REVISION": "0" * 40}, 71, "/nowhere"),
+        ({"IMAGEFLEET_STORAGE_BUCKET": ""}, 72, "IMAGEFLEET_STORAGE_BUCKET"),
+        ({"IMAGEFLEET_STORAGE_BUCKET": "no-such-bucket"}, 72, "no-such-bucket"),
+        ({"IMAGEFLEET_REDIS_URL": "redis://127.0.0.1:1/0"}, 69, "127.0.0.1:1"),
+        ({"IMAGEFLEET_LEASE_DURATION_S": "soon"}, 78, "IMAGEFLEET_LEASE_"),
+    ],
+    ids=["no model", "model not there", "no bucket", "bucket not there", "no redis", "bad setting"],
+)
+def test_a_worker_that_cannot_work_says_why_and_ends(
+    fleet: Fleet, change: dict[str, str], code: int, sentence: str
+) -> None:
+    """With a code of its own and one sentence, before it takes any job."""
+    command = [sys.executable, "-m", "celery", "-A", "imagefleet_worker.app", "worker", "-n", "broken@%h"]
+    env = {**clean_environment(), **fleet.environment(change), "HF_HUB_OFFLINE": "1"}
+
+    ended = subprocess.run(command, env=env, capture_output=True, text=True, timeout=90, check=False)
+
+    (line,) = [line for line in ended.stderr.splitlines() if line.startswith("imagefleet: ")]
+    assert code == ended.returncode, ended.stderr
+    assert sentence in line
+
+
+def test_sigterm_lets_the_running_job_end(fleet: Fleet, client: Client, tmp_path: Path) -> None:
+    """A drained worker ends with 0 and leaves nothing behind."""
+    other = fleet.worker("draining", env={"IMAGEFLEET_MODEL_ALIAS": "drain"})
+    job_id = client.submit("a cat", model="drain", width=64, height=64, steps=100)
+    wait_until(lambda: client.get(job_id).progress, 30)
+
+    os.kill(other.pid, 15)
+
+    assert JobStatus.SUCCEEDED == client.result(job_id, timeout_s=60).status
+    assert 0 == wait_until(lambda: other.exit_code is not None and (other.exit_code + 1), 30) - 1
+    with fleet.raw() as raw:
+        assert 0 == raw.zcard(Keys().leases)

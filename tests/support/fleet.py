@@ -1,0 +1,91 @@
+"""A whole fleet on real parts: Redis, S3, image workers with a tiny Stable Diffusion, a sender of webhooks."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import redis as redis_py
+
+from imagefleet import Client
+from imagefleet_worker.children import Child
+from tests.support.processes import start_worker, wait_until_ready
+from tests.support.redis import RedisServer
+from tests.support.s3 import S3, s3_server
+from tests.support.tiny_pipelines import build
+
+#: A receiver on this machine is a private address, which workers refuse unless told.
+LOOPBACK = {"IMAGEFLEET_WEBHOOK_ALLOW_HOSTS": "127.0.0.1"}
+SECRET = "whsec_c2VjcmV0LW9mLXRoZS10ZXN0cw=="  # of these tests
+
+
+@dataclass
+class Fleet:
+    """What runs, and how to run more of it."""
+
+    folder: Path
+    redis: RedisServer
+    s3: S3
+    model: Path
+    env: dict[str, str] = field(default_factory=dict)
+    _workers: list[Child] = field(default_factory=list)
+
+    def environment(self, extra: Mapping[str, str] | None = None) -> dict[str, str]:
+        """The variables of a worker of this fleet."""
+        own = {
+            "IMAGEFLEET_REDIS_URL": self.redis.url,
+            "IMAGEFLEET_MODEL_SOURCE": str(self.model),
+            "IMAGEFLEET_MODEL_DEFAULT_STEPS": "2",
+            "IMAGEFLEET_MODEL_DEFAULT_SIZE": "64x64",
+            "IMAGEFLEET_ENGINE_THREADS": "1",
+            "IMAGEFLEET_WEBHOOK_SECRETS": SECRET,
+            "IMAGEFLEET_WEBHOOK_RETRY_BASE_S": "0.2",
+            "IMAGEFLEET_LEASE_DURATION_S": "2",
+        }
+        return {**own, **LOOPBACK, **self.s3.env, **self.env, **(extra or {})}
+
+    def start(self, name: str, *, env: Mapping[str, str] | None = None, options: tuple[str, ...] = ()) -> Child:
+        """Start a worker and do not wait until it is ready."""
+        child = start_worker(self.environment(env), self.folder, name=name, options=options)
+        self._workers.append(child)
+        return child
+
+    def worker(self, name: str = "worker", *, env: Mapping[str, str] | None = None) -> Child:
+        """Start an image worker and wait until it takes jobs."""
+        child = self.start(name, env=env)
+        wait_until_ready(child)
+        return child
+
+    def sender(self, name: str = "webhooks") -> Child:
+        """Start a sender of webhooks and wait until it takes deliveries."""
+        child = self.start(name, options=("-Q", "imagefleet.webhooks", "-c", "4"))
+        wait_until_ready(child)
+        return child
+
+    def client(self) -> Client:
+        """A client of this fleet."""
+        return Client(self.redis.url)
+
+    def raw(self) -> "redis_py.Redis":
+        """A plain client of its Redis."""
+        return redis_py.Redis.from_url(self.redis.url, decode_responses=True)
+
+    def close(self) -> None:
+        """End every worker that was started here."""
+        for child in self._workers:
+            child.stop(20)
+
+
+@contextmanager
+def running_fleet(
+    folder: Path, *, append_only: bool = False, env: Mapping[str, str] | None = None, family: str = "sd"
+) -> Iterator[Fleet]:
+    """A fleet without workers yet."""
+    with ExitStack() as stack:
+        for name in ("redis", "s3"):
+            (folder / name).mkdir(parents=True, exist_ok=True)
+        server = stack.enter_context(RedisServer(folder / "redis", append_only=append_only))
+        s3 = stack.enter_context(s3_server(folder / "s3"))
+        fleet = Fleet(folder=folder, redis=server, s3=s3, model=build(family, folder / "model"), env=dict(env or {}))
+        stack.callback(fleet.close)
+        yield fleet
