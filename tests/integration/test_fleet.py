@@ -15,13 +15,13 @@ from typing import Any
 import pytest
 from celery import Celery, signature
 from PIL import Image
-
-from imagefleet import Client, JobStatus, Webhook, webhooks
-from imagefleet.queues import Keys
 from tests.support.fleet import SECRET, Fleet, running_fleet
 from tests.support.processes import clean_environment
 from tests.support.receiver import Receiver
 from tests.support.waiting import wait_until
+
+from imagefleet import Client, JobStatus, Webhook, webhooks
+from imagefleet.queues import Keys
 
 FAST: dict[str, Any] = {"width": 64, "height": 64, "steps": 2}
 
@@ -64,9 +64,9 @@ def test_a_prompt_becomes_a_stored_image(fleet: Fleet, client: Client, form: str
     assert f"s3://{fleet.s3.bucket}/images/{job_id}/0.{form}" == artifact.uri
     assert hashlib.sha256(body).hexdigest() == artifact.sha256
     assert f"image/{form}" == found["ContentType"]
-    assert (64, 64) == Image.open(io.BytesIO(body)).size
-    assert {"order": 12} == result.metadata
-    assert (7, 1) == (artifact.seed, result.attempts)
+    assert Image.open(io.BytesIO(body)).size == (64, 64)
+    assert result.metadata == {"order": 12}
+    assert (artifact.seed, result.attempts) == (7, 1)
     assert result.worker
     assert result.worker.startswith("gpu0@")
 
@@ -78,7 +78,7 @@ def test_each_image_of_a_job_can_be_made_again_alone(client: Client) -> None:
 
     results = {result.id: result for result in client.as_completed([together, alone], timeout_s=60)}
 
-    assert [100, 101, 102] == [artifact.seed for artifact in results[together].artifacts]
+    assert [artifact.seed for artifact in results[together].artifacts] == [100, 101, 102]
     assert results[alone].artifacts[0].width == 64
 
 
@@ -90,7 +90,7 @@ def test_the_manifest_is_the_result(fleet: Fleet, client: Client) -> None:
     manifest = json.loads(stored(fleet, f"s3://{fleet.s3.bucket}/images/{job_id}/result.json")["Body"].read())
 
     assert result.artifacts[0].sha256 == manifest["artifacts"][0]["sha256"]
-    assert "succeeded" == manifest["status"]
+    assert manifest["status"] == "succeeded"
 
 
 def test_a_presigned_url_downloads_the_image(client: Client) -> None:
@@ -120,8 +120,8 @@ def test_the_same_id_twice_is_one_job(client: Client) -> None:
     assert job_id == client.submit("a cat", **FAST, job_id=job_id)
     assert job_id == client.submit("a cat", **FAST, job_id=job_id)
 
-    assert 1 == client.result(job_id, timeout_s=60).attempts
-    assert 1 == client.get(job_id).attempts
+    assert client.result(job_id, timeout_s=60).attempts == 1
+    assert client.get(job_id).attempts == 1
 
 
 def test_progress_counts_up_to_the_pipelines_own_number_of_steps(client: Client) -> None:
@@ -144,8 +144,8 @@ def test_a_running_job_stops_within_a_step_of_its_cancel(fleet: Fleet, client: C
     client.cancel(doomed)
 
     result = client.result(doomed, timeout_s=20)
-    assert JobStatus.CANCELED == result.status
-    assert JobStatus.SUCCEEDED == client.result(neighbour, timeout_s=60).status
+    assert result.status == JobStatus.CANCELED
+    assert client.result(neighbour, timeout_s=60).status == JobStatus.SUCCEEDED
     assert not [key for key in fleet.s3.keys() if doomed in key]
 
 
@@ -169,8 +169,8 @@ def test_a_webhook_is_tried_again_with_the_same_id(client: Client, receiver: Rec
 
     requests = receiver.wait_for(2, 30)
 
-    assert 1 == len({request.headers["webhook-id"] for request in requests})
-    assert 1 == len({request.body for request in requests})
+    assert len({request.headers["webhook-id"] for request in requests}) == 1
+    assert len({request.body for request in requests}) == 1
 
 
 def foreign_app(fleet: Fleet) -> Celery:
@@ -193,7 +193,7 @@ def test_any_celery_app_can_send_jobs_and_be_linked_to(fleet: Fleet) -> None:
     assert ("succeeded", sent.id) == (result["status"], result["id"])
     with fleet.raw() as raw:
         callback = json.loads(wait_until(lambda: raw.rpop("foreign"), 10))
-    assert "foreign.images_ready" == callback["headers"]["task"]
+    assert callback["headers"]["task"] == "foreign.images_ready"
     app.close()
 
 
@@ -233,7 +233,7 @@ def test_hand_made_json_on_the_list_is_a_job(fleet: Fleet, client: Client) -> No
         raw.lpush("imagefleet.default", json.dumps(message))
         wait_until(lambda: raw.exists(Keys().job(job_id)), 20)
 
-    assert JobStatus.SUCCEEDED == client.result(job_id, timeout_s=60).status
+    assert client.result(job_id, timeout_s=60).status == JobStatus.SUCCEEDED
 
 
 BAD_JOBS: list[tuple[Any, str]] = [
@@ -259,9 +259,9 @@ def test_a_bad_job_that_nobody_checked_ends_as_failed(fleet: Fleet, client: Clie
 
     result = client.result(str(sent.id), timeout_s=20)
 
-    assert JobStatus.FAILED == result.status
+    assert result.status == JobStatus.FAILED
     assert result.error
-    assert "invalid_job" == result.error.code
+    assert result.error.code == "invalid_job"
     assert field in result.error.message
 
 
@@ -281,7 +281,7 @@ def test_the_control_plane_answers_while_images_are_made(fleet: Fleet, client: C
     assert took_s < 2
     for job_id in ids:
         client.cancel(job_id)
-    assert 4 == len(list(client.as_completed(ids, timeout_s=60)))
+    assert len(list(client.as_completed(ids, timeout_s=60))) == 4
     app.close()
 
 
@@ -319,7 +319,7 @@ def test_sigterm_lets_the_running_job_end(fleet: Fleet, client: Client, tmp_path
 
     os.kill(other.pid, 15)
 
-    assert JobStatus.SUCCEEDED == client.result(job_id, timeout_s=60).status
-    assert 0 == wait_until(lambda: other.exit_code is not None and (other.exit_code + 1), 30) - 1
+    assert client.result(job_id, timeout_s=60).status == JobStatus.SUCCEEDED
+    assert wait_until(lambda: other.exit_code is not None and (other.exit_code + 1), 30) - 1 == 0
     with fleet.raw() as raw:
-        assert 0 == raw.zcard(Keys().leases)
+        assert raw.zcard(Keys().leases) == 0
