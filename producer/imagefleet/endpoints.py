@@ -54,9 +54,7 @@ def open_async_redis(settings: ClientSettings) -> "redis.asyncio.Redis":
 
 def unavailable(settings: ClientSettings, error: BaseException) -> QueueUnavailable:
     """The error to raise for what redis-py raised; it names the server and no password."""
-    return QueueUnavailable(
-        f"Redis at {where(settings.url)} does not do what it should: {error or type(error).__name__}"
-    )
+    return QueueUnavailable(f"Redis at {where(settings.url)} cannot be used: {error or type(error).__name__}")
 
 
 def where(url: str) -> str:

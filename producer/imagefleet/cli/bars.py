@@ -1,0 +1,134 @@
+"""Waiting in sight: a bar for each job and one for the whole, or plain lines where nobody watches a terminal."""
+
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from typing import Final, Protocol
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Column
+from rich.text import Text
+
+from imagefleet.results import JobResult, JobStatus
+from imagefleet.snapshots import JobEvent
+
+#: Bars on the screen at a time; the newest stay.
+MOST_BARS: Final = 12
+_LABEL_WIDTH: Final = 32
+_STYLES: Final = {
+    JobStatus.QUEUED: "default",
+    JobStatus.RUNNING: "cyan",
+    JobStatus.SUCCEEDED: "green",
+    JobStatus.FAILED: "bold red",
+    JobStatus.CANCELED: "yellow",
+    JobStatus.EXPIRED: "yellow",
+}
+
+
+class View(Protocol):
+    """What shows the events of jobs."""
+
+    def show(self, event: JobEvent) -> None:
+        """Show what *event* says."""
+        ...
+
+
+@contextmanager
+def view_for(console: Console, labels: Mapping[str, str], *, quiet: bool = False) -> Generator[View, None, None]:
+    """Bars on a terminal, lines elsewhere or, if *quiet*, nothing; *labels* are what to call each job, by id."""
+    if not console.is_terminal:
+        yield Silence() if quiet else Lines(console, labels)
+        return
+    bars = Bars(console, labels)
+    with bars.progress:
+        yield bars
+
+
+class Silence:
+    """Shows nothing."""
+
+    def show(self, event: JobEvent) -> None:
+        """Do nothing with *event*."""
+
+
+class Lines:
+    """One line for each job that has ended."""
+
+    def __init__(self, console: Console, labels: Mapping[str, str]) -> None:
+        self._console = console
+        self._labels = labels
+        self._ended = 0
+
+    def show(self, event: JobEvent) -> None:
+        """Say what *event* says, if it is an end."""
+        if event.result is None:
+            return
+        self._ended += 1
+        count = f"[{self._ended}/{len(self._labels)}]"
+        label = shorten(self._labels[event.id], 60)
+        self._console.print(Text(f"{count} {event.status} {event.id} {label}{reason(event.result)}"), soft_wrap=True)
+
+
+class Bars:
+    """Live bars; the terminal keeps their last state."""
+
+    def __init__(self, console: Console, labels: Mapping[str, str]) -> None:
+        self._labels = labels
+        self._bars: dict[str, TaskID] = {}
+        self._ended: set[str] = set()
+        self.progress = Progress(
+            TextColumn("{task.description}", table_column=Column(width=_LABEL_WIDTH, no_wrap=True)),
+            BarColumn(bar_width=20),
+            TextColumn("{task.fields[count]}", table_column=Column(min_width=7, justify="right", no_wrap=True)),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[state]}", table_column=Column(no_wrap=True)),
+            console=console,
+            refresh_per_second=8,
+        )
+        count, title = f"0/{len(labels)}", "all jobs" if len(labels) > 1 else "1 job"
+        self._whole = self.progress.add_task(title, total=len(labels), count=count, state="")
+
+    def show(self, event: JobEvent) -> None:
+        """Move the bars to where *event* says."""
+        if event.status is JobStatus.QUEUED:
+            return
+        bar = self._bars[event.id] if event.id in self._bars else self._add(event.id)
+        state = escape(f"{event.status}{reason(event.result)}")
+        style = _STYLES[event.status]
+        self.progress.update(bar, state=f"[{style}]{state}[/]")
+        if event.progress:
+            done, total = event.progress
+            self.progress.update(bar, completed=done, total=total, count=f"{done}/{total}")
+        if event.result is not None:
+            self._end(event.id, bar, succeeded=event.status is JobStatus.SUCCEEDED)
+
+    def _add(self, job_id: str) -> TaskID:
+        if len(self._bars) >= MOST_BARS:
+            oldest = next((each for each in self._bars if each in self._ended), next(iter(self._bars)))
+            self.progress.remove_task(self._bars.pop(oldest))
+        label = escape(shorten(self._labels[job_id], _LABEL_WIDTH))
+        self._bars[job_id] = self.progress.add_task(label, total=None, count="", state="")
+        return self._bars[job_id]
+
+    def _end(self, job_id: str, bar: TaskID, *, succeeded: bool) -> None:
+        total = next(task.total for task in self.progress.tasks if task.id == bar) or 1
+        if succeeded:
+            self.progress.update(bar, completed=total, total=total)
+        else:
+            self.progress.update(bar, total=total)  # a bar without a total would go on pulsing
+        self.progress.stop_task(bar)
+        self._ended.add(job_id)
+        count = f"{len(self._ended)}/{len(self._labels)}"
+        self.progress.update(self._whole, completed=len(self._ended), count=count)
+
+
+def reason(result: JobResult | None) -> str:
+    """Why a job has no images, as the end of a line; empty for one that has."""
+    return f": {result.error.message}" if result and result.error else ""
+
+
+def shorten(text: str, width: int) -> str:
+    """*text* on one line of at most *width* characters."""
+    line = " ".join(text.split())
+    return line if len(line) <= width else line[: width - 1] + "…"

@@ -1,0 +1,94 @@
+"""Fetching the images of a result by their presigned URLs, checked against their hashes."""
+
+import hashlib
+import re
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import ClassVar, Final, Self
+
+import httpx
+
+from imagefleet.errors import ImageFleetError
+from imagefleet.results import Artifact, JobResult
+
+_AT_ONCE: Final = 8
+_SLUG_CHARS: Final = 40
+_EXTENSIONS: Final = {"jpeg": "jpg"}
+
+
+class DownloadFailed(ImageFleetError):
+    """An image could not be fetched, or is not the one that the result names."""
+
+    code: ClassVar[str] = "download_failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A downloaded image."""
+
+    #: Which job of the run, counted from 1.
+    number: int
+    path: Path
+    prompt: str
+    artifact: Artifact
+
+
+class Downloads:
+    """Stores images in a folder as `<nnn>-<slug>-<seed>.<ext>`, while the caller waits for more of them.
+
+    They are fetched as they come, because presigned URLs expire.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Use *folder*, which is made if it is not there."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
+        self._web = httpx.Client(transport=httpx.HTTPTransport(retries=2), timeout=30, follow_redirects=True)
+        self._pool = ThreadPoolExecutor(_AT_ONCE)
+        self._fetching: list[tuple[Picture, Future[None]]] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._pool.shutdown(cancel_futures=error is not None)
+        self._web.close()
+
+    def add(self, result: JobResult, *, number: int, prompt: str) -> None:
+        """Begin to fetch the images of *result*; *number* leads the file names."""
+        for artifact in result.artifacts:
+            extension = _EXTENSIONS.get(artifact.format, artifact.format)
+            path = self._folder / f"{number:03}-{slug(prompt)}-{artifact.seed}.{extension}"
+            picture = Picture(number, path, prompt, artifact)
+            self._fetching.append((picture, self._pool.submit(_fetch, self._web, picture)))
+
+    def finish(self) -> tuple[list[Picture], list[str]]:
+        """Wait for all images; return those that are there, by number, and what went wrong with the others."""
+        problems = [str(error) for _, fetched in self._fetching if (error := fetched.exception())]
+        stored = [picture for picture, fetched in self._fetching if fetched.exception() is None]
+        return sorted(stored, key=lambda picture: picture.number), problems
+
+
+def slug(prompt: str) -> str:
+    """A piece of a file name that says *prompt*: lower-case letters and digits of any alphabet, with hyphens."""
+    words = re.sub(r"[\W_]+", "-", prompt.lower()).strip("-")
+    return words[:_SLUG_CHARS].rstrip("-") or "image"
+
+
+def _fetch(web: httpx.Client, picture: Picture) -> None:
+    artifact = picture.artifact
+    if artifact.url is None:
+        raise DownloadFailed(f"{artifact.uri}: the result has no presigned URL; submit with --presign")
+    try:
+        response = web.get(artifact.url).raise_for_status()
+    except httpx.HTTPError as error:
+        # The URL of an HTTPStatusError is a secret for as long as it is valid.
+        said = f"HTTP {error.response.status_code}" if isinstance(error, httpx.HTTPStatusError) else str(error)
+        raise DownloadFailed(f"{artifact.uri}: {said}") from error
+    if hashlib.sha256(response.content).hexdigest() != artifact.sha256:
+        raise DownloadFailed(f"{artifact.uri}: the file's sha256 is not the one in the result")
+    picture.path.write_bytes(response.content)
