@@ -12,16 +12,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from celery import Celery, signature
 from PIL import Image
 from tests.support.fleet import SECRET, Fleet, running_fleet
-from tests.support.processes import clean_environment
+from tests.support.processes import clean_environment, wait_until_ready
 from tests.support.receiver import Receiver
 from tests.support.waiting import wait_until
 
 from imagefleet import Client, JobStatus, Webhook, webhooks
 from imagefleet.queues import Keys
+from imagefleet_worker.generation import seed_for
 
 FAST: dict[str, Any] = {"width": 64, "height": 64, "steps": 2}
 
@@ -31,8 +33,6 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     """One image worker and one sender of webhooks, for all tests here."""
     with running_fleet(tmp_path_factory.mktemp("fleet")) as fleet:
         first, second = fleet.start("gpu0"), fleet.start("hooks", options=("-Q", "imagefleet.webhooks", "-c", "4"))
-        from tests.support.processes import wait_until_ready
-
         wait_until_ready(first)
         wait_until_ready(second)
         yield fleet
@@ -95,8 +95,6 @@ def test_the_manifest_is_the_result(fleet: Fleet, client: Client) -> None:
 
 def test_a_presigned_url_downloads_the_image(client: Client) -> None:
     """Without credentials, for those who asked."""
-    import httpx
-
     asked = client.result(client.submit("a cat", **FAST, presign=True), timeout_s=60).artifacts[0]
     not_asked = client.result(client.submit("a cat", **FAST), timeout_s=60).artifacts[0]
 
@@ -107,8 +105,6 @@ def test_a_presigned_url_downloads_the_image(client: Client) -> None:
 
 def test_a_job_without_a_seed_is_the_same_at_every_attempt(client: Client) -> None:
     """The seed comes from the id, so that a redelivered job makes the same image."""
-    from imagefleet_worker.generation import seed_for
-
     job_id = client.submit("a cat", **FAST)
 
     assert seed_for(job_id) == client.result(job_id, timeout_s=60).artifacts[0].seed
@@ -146,7 +142,7 @@ def test_a_running_job_stops_within_a_step_of_its_cancel(fleet: Fleet, client: C
     result = client.result(doomed, timeout_s=20)
     assert result.status == JobStatus.CANCELED
     assert client.result(neighbour, timeout_s=60).status == JobStatus.SUCCEEDED
-    assert not [key for key in fleet.s3.keys() if doomed in key]
+    assert not any(doomed in key for key in list(fleet.s3.keys()))
 
 
 def test_a_webhook_arrives_signed_with_the_result(client: Client, receiver: Receiver) -> None:
