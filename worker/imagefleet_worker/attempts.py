@@ -5,7 +5,7 @@ import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NoReturn
 
 import structlog
 from pydantic import ValidationError
@@ -17,7 +17,7 @@ from imagefleet.jobs import GenerationJob, Webhook
 from imagefleet.queues import Keys, check_job_id
 from imagefleet.records import Claim
 from imagefleet.results import FinalStatus, JobError, JobResult, JobStatus
-from imagefleet_worker.errors import JobCanceled, JobExpired, LeaseLost, Poisoned, WorkerError
+from imagefleet_worker.errors import DeviceFault, JobCanceled, JobExpired, LeaseLost, Poisoned, WorkerError
 from imagefleet_worker.flights import Flight, Flights
 from imagefleet_worker.generation import Circumstances, Studio, generate
 from imagefleet_worker.patience import Patience
@@ -54,6 +54,8 @@ class Desk:
     postpone: Callable[[str, float], None]
     #: Puts a claimed message among the dead letters, with a code, a sentence and the number of attempts.
     bury: Callable[[Message, str, str, int], None]
+    #: Ends this process, which can make no more images; its jobs are redelivered, each alone.
+    abandon: Callable[[str], NoReturn]
 
 
 def attempt(message: Message, *, desk: Desk) -> JobResult | None:
@@ -124,6 +126,8 @@ def _make(
         result = generate(job, flight=flight, studio=desk.studio, circumstances=circumstances)
     except LeaseLost:
         raise
+    except DeviceFault as error:
+        desk.abandon(error.message)
     except ImageFleetError as error:
         pause_s = _pause_s(error, attempts=circumstances.attempts, desk=desk)
         if pause_s is not None:

@@ -1,6 +1,7 @@
 """Opening: builds what a process needs to make images, or says in one sentence why it cannot."""
 
-from typing import Any
+import os
+from typing import Any, NoReturn
 
 import redis
 
@@ -8,7 +9,7 @@ from imagefleet.queues import Keys
 from imagefleet_worker.attempts import Desk
 from imagefleet_worker.burial import Burial
 from imagefleet_worker.engine import Engine
-from imagefleet_worker.errors import ModelUnavailable, StorageRefused
+from imagefleet_worker.errors import ExitCode, ModelUnavailable, StorageRefused
 from imagefleet_worker.flights import Flights
 from imagefleet_worker.generation import Studio
 from imagefleet_worker.leases import Leases
@@ -66,4 +67,10 @@ def open_desk(
         redis=Patience(client),
         postpone=postpone,
         bury=burial.of_job,
+        abandon=_abandon,
     )
+
+
+def _abandon(sentence: str) -> NoReturn:
+    os.write(2, f"imagefleet: {sentence}\n".encode())
+    os._exit(ExitCode.DEVICE_FAULT)
