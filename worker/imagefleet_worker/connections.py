@@ -1,7 +1,11 @@
 """Connections to Redis for everything in a worker that is not Celery."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import redis
 from redis.backoff import ExponentialBackoff
+from redis.connection import parse_url
 from redis.retry import Retry
 from redis.sentinel import Sentinel
 
@@ -23,9 +27,9 @@ def connect(settings: RedisSettings) -> "redis.Redis":
     return redis.Redis.from_url(settings.url, **options)
 
 
-def _through_sentinel(settings: RedisSettings, options: dict[str, object]) -> "redis.Redis":
+def _through_sentinel(settings: RedisSettings, options: Mapping[str, Any]) -> "redis.Redis":
     """Several sentinels are written as Celery has them: `sentinel://a:26379;sentinel://b:26379/0`."""
-    urls = [redis.connection.parse_url(part.replace("sentinel://", "redis://", 1)) for part in settings.url.split(";")]
+    urls = [parse_url(part.replace("sentinel://", "redis://", 1)) for part in settings.url.split(";")]
     sentinel = Sentinel([(url.get("host", "127.0.0.1"), int(url.get("port", 26379))) for url in urls])
     shared = {name: value for url in urls for name, value in url.items() if name in ("db", "username", "password")}
     return sentinel.master_for(settings.sentinel_master, **shared, **options)  # type: ignore[no-any-return]

@@ -1,7 +1,7 @@
 """Flights: the attempts that this process is making right now, and what may end one from outside."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
@@ -56,7 +56,7 @@ class Flights:
         self._flights: dict[str, Flight] = {}
 
     @contextmanager
-    def boarding(self, flight: Flight) -> Iterator[Flight]:
+    def boarding(self, flight: Flight) -> Generator[Flight]:
         """Register *flight* for as long as the block runs."""
         key = flight.claim.token or flight.job_id
         with self._changed:

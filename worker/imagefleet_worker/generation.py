@@ -2,7 +2,7 @@
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -141,7 +141,7 @@ def _with_urls(result: JobResult, *, job: GenerationJob, storage: Storage) -> Jo
 
 
 @contextmanager
-def _timed(timings: dict[str, float], name: str) -> Iterator[None]:
+def _timed(timings: dict[str, float], name: str) -> Generator[None]:
     start = time.perf_counter()
     yield
     timings[name] = time.perf_counter() - start

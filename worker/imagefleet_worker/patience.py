@@ -5,6 +5,7 @@ from typing import Any
 
 import redis
 import structlog
+from redis.exceptions import ReadOnlyError
 
 from imagefleet.records import Command
 from imagefleet_worker.flights import Flight
@@ -33,7 +34,7 @@ class Patience:
         while True:
             try:
                 return self._client.execute_command(*command)
-            except (redis.ConnectionError, redis.TimeoutError, redis.exceptions.ReadOnlyError) as error:
+            except (redis.ConnectionError, redis.TimeoutError, ReadOnlyError) as error:
                 log.warning("waiting for redis", job_id=flight.job_id, error=str(error))
             except redis.ResponseError as error:
                 if not str(error).startswith(("OOM", "LOADING", "MISCONF", "MASTERDOWN")):

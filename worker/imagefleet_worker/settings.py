@@ -157,7 +157,7 @@ class WebhookSettings(BaseSettings):
 class LimitSettings(BaseSettings, JobLimits):
     """What one job may ask for."""
 
-    model_config = _group("LIMIT")
+    model_config = _group("LIMIT")  # pyright: ignore[reportIncompatibleVariableOverride]  # one of the two must win
 
 
 class LogFormat(StrEnum):

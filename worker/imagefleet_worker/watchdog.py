@@ -2,16 +2,16 @@
 
 import faulthandler
 import os
-import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 from imagefleet_worker.errors import ExitCode
 
 #: The second line of defence fires from C, for code that never lets go of the interpreter lock; its exit code is 1.
 _GRACE_S = 10
+_STDERR = 2  # by its number: Celery puts an object of its own in the place of sys.stderr
 
 
 class Watchdog:
@@ -29,7 +29,7 @@ class Watchdog:
         self._last_sign = time.monotonic()
 
     @contextmanager
-    def watching(self) -> Iterator[None]:
+    def watching(self) -> Generator[None]:
         """Expect a beat at least every `timeout_s` while the block runs."""
         with self._changed:
             self._busy += 1
@@ -54,8 +54,8 @@ class Watchdog:
     def _look(self) -> None:
         silent_s = time.monotonic() - self._last_sign
         if silent_s > self._timeout_s:
-            faulthandler.dump_traceback(file=sys.__stderr__, all_threads=True)
+            faulthandler.dump_traceback(file=_STDERR, all_threads=True)
             os.write(2, f"imagefleet: the device has been silent for {silent_s:.0f} s; ending the process\n".encode())
             os._exit(ExitCode.DEVICE_HUNG)
         remaining = self._timeout_s - silent_s + _GRACE_S
-        faulthandler.dump_traceback_later(remaining, exit=True, file=sys.__stderr__)
+        faulthandler.dump_traceback_later(remaining, exit=True, file=_STDERR)
