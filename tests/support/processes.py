@@ -2,15 +2,13 @@
 
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from imagefleet_worker.children import Child
+from imagefleet_worker.local_fleet import is_ready
 from tests.support.waiting import wait_until
-
-#: One line of a worker's log that says that it takes jobs from now on.
-READY = "ready."
 
 
 def clean_environment() -> dict[str, str]:
@@ -43,7 +41,7 @@ def wait_until_ready(child: Child, timeout_s: float = 90) -> None:
         """The worker is ready."""
         if not child.is_running:
             raise AssertionError(f"{child.name} ended with {child.exit_code}:\n{child.last_words(40)}")
-        return any(line.rstrip().endswith(READY) or f" {READY}" in line for line in child.output().splitlines())
+        return is_ready(child)
 
     try:
         wait_until(ready, timeout_s, every_s=0.1)
@@ -59,7 +57,7 @@ def running_worker(
     name: str = "worker",
     options: tuple[str, ...] = (),
     app: str = "imagefleet_worker.app",
-) -> Iterator[Child]:
+) -> Generator[Child]:
     """A worker that is ready, ended by its pid when the context ends."""
     child = start_worker(env, folder, name=name, options=options, app=app)
     try:

@@ -12,7 +12,7 @@ class Seat:
     """The place of one worker process: its name, and the variables that pin it to its device."""
 
     name: str
-    env: Mapping[str, str] = field(default_factory=dict)
+    env: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
 def cuda_devices(environ: Mapping[str, str] | None = None) -> list[str]:

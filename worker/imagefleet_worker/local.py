@@ -3,6 +3,7 @@
 import shlex
 import signal
 from pathlib import Path
+from types import FrameType
 from typing import Annotated
 
 import typer
@@ -40,12 +41,17 @@ def up(
     Example: imagefleet up --model ./my-model --workers 2
     """
     fleet = LocalFleet(data, model=model, revision=revision, workers=workers, redis_port=redis_port, s3_port=s3_port)
+
+    def ask_to_stop(_number: int, _frame: FrameType | None) -> None:
+        fleet.ask_to_stop()
+
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda *_: fleet.ask_to_stop())
+        signal.signal(number, ask_to_stop)
     _console.print(f"Starting {', '.join(fleet.names)}; their logs are in {data}/logs")
     try:
         with fleet:
-            _show_connection(fleet)
+            if not fleet.is_stopping:
+                _show_connection(fleet)
             for name, exit_code in fleet.watch():
                 _console.print(f"{name} ended with {exit_code} and is started again")
             _console.print("Stopping: running jobs may end; Ctrl-C again ends them now")

@@ -74,9 +74,14 @@ class LocalFleet:
             self.stop()
             raise
 
+    @property
+    def is_stopping(self) -> bool:
+        """Whether somebody asked it to stop."""
+        return self._stopping.is_set()
+
     def ask_to_stop(self) -> None:
         """Let `start` and `watch` return soon; for signal handlers."""
-        if self._stopping.is_set():  # asked twice: do not wait for what still runs
+        if self.is_stopping:  # asked twice: do not wait for what still runs
             for worker in self._workers.values():
                 worker.kill()
         self._stopping.set()
@@ -137,15 +142,8 @@ class LocalFleet:
 
     def _environment(self, seat: Seat) -> dict[str, str]:
         usual = {"IMAGEFLEET_WEBHOOK_ALLOW_HOSTS": "127.0.0.1,localhost"}  # receivers of one machine are on it
-        return {
-            **usual,
-            **os.environ,
-            **seat.env,
-            **self._model,
-            **self.connection(),
-            **self._extra,
-            "PYTHONUNBUFFERED": "1",
-        }
+        ours = {**self._model, **self.connection(), "PYTHONUNBUFFERED": "1"}
+        return {**usual, **os.environ, **seat.env, **ours, **self._extra}
 
 
 def _ended(worker: Child) -> LocalUnavailable:
