@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any
 
@@ -27,7 +27,7 @@ class Decoder:
             del self._vae.decode
 
     @contextmanager
-    def watching(self, *, before: Callable[[], None], after: Callable[[], None]) -> Iterator[None]:
+    def watching(self, *, before: Callable[[], None], after: Callable[[], None]) -> Generator[None]:
         """Call *before* and *after* each decode that this thread does within the block."""
         self._here.watcher = (before, after)
         try:

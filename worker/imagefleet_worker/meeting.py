@@ -7,7 +7,7 @@ forwards right now and are expected to bring a call that fits, and only for a bo
 import inspect
 import threading
 import time
-from collections.abc import Hashable, Iterator
+from collections.abc import Generator, Hashable
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -74,7 +74,7 @@ class MeetingPoint:
         del self._module.forward
 
     @contextmanager
-    def seat(self) -> Iterator[Seat]:
+    def seat(self) -> Generator[Seat]:
         """Make this thread one whose calls may be joined, for the length of the block."""
         seat = self._here.seat = Seat()
         try:

@@ -7,6 +7,7 @@ from typing import Any
 import diffusers
 import torch
 import transformers
+from diffusers import DiffusionPipeline  # pyright: ignore[reportPrivateImportUsage]  # lazy, and public all the same
 
 from imagefleet_worker.errors import ModelUnavailable
 from imagefleet_worker.settings import ModelSettings
@@ -26,7 +27,7 @@ def load_pipeline(settings: ModelSettings, *, device: torch.device, dtype: torch
         raise ModelUnavailable("no model is set: set IMAGEFLEET_MODEL_SOURCE to a folder or a repository id")
     _be_quiet()
     try:
-        pipe = diffusers.DiffusionPipeline.from_pretrained(
+        pipe: Any = DiffusionPipeline.from_pretrained(
             settings.source,
             revision=settings.revision,
             variant=settings.variant,

@@ -2,7 +2,7 @@
 
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 
@@ -36,7 +36,7 @@ class Turns:
         self._present: list[Visit] = []
 
     @contextmanager
-    def visit(self, *, is_exclusive: bool = False) -> Iterator[Visit]:
+    def visit(self, *, is_exclusive: bool = False) -> Generator[Visit]:
         """Wait for the turn, and hold it until `Visit.leave` or the end of the block."""
         visit = Visit(self, is_exclusive=is_exclusive)
         with self._changed:
