@@ -181,6 +181,23 @@ class WorkerSettings(BaseSettings):
     log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="From this level on.")
 
 
+class MetricsSettings(BaseSettings):
+    """Numbers for Prometheus."""
+
+    model_config = _group("METRICS")
+
+    port: int = Field(default=0, ge=0, le=65_535, description="Serves /metrics there; 0 is off. One port a process.")
+    address: str = Field(default="0.0.0.0", description="The address to listen on.")
+
+
+class HealthSettings(BaseSettings):
+    """Signs of life for `imagefleet-worker health`."""
+
+    model_config = _group("HEALTH")
+
+    folder: str = Field(default="", description="A folder of this process's own, for its heartbeat; empty is off.")
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """All settings of one worker process."""
@@ -194,6 +211,8 @@ class Settings:
     webhook: WebhookSettings
     limits: LimitSettings
     worker: WorkerSettings
+    metrics: MetricsSettings
+    health: HealthSettings
 
     @classmethod
     def groups(cls) -> dict[str, type[BaseSettings]]:
