@@ -44,9 +44,16 @@ class Fleet:
         }
         return {**own, **LOOPBACK, **self.s3.env, **self.env, **(extra or {})}
 
-    def start(self, name: str, *, env: Mapping[str, str] | None = None, options: tuple[str, ...] = ()) -> Child:
+    def start(
+        self,
+        name: str,
+        *,
+        env: Mapping[str, str] | None = None,
+        options: tuple[str, ...] = (),
+        app: str = "imagefleet_worker.app",
+    ) -> Child:
         """Start a worker and do not wait until it is ready."""
-        child = start_worker(self.environment(env), self.folder, name=name, options=options)
+        child = start_worker(self.environment(env), self.folder, name=name, options=options, app=app)
         self._workers.append(child)
         return child
 

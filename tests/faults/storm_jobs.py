@@ -1,0 +1,61 @@
+"""The jobs of the storm, and the images that they must give."""
+
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from imagefleet import GenerationJob, Webhook
+from imagefleet_worker.engine import Engine
+from imagefleet_worker.settings import EngineSettings, ModelSettings
+
+SIDE = 64
+_KINDS = 40
+_PROMPTS = ("a red fox", "a blue whale at night", "cat", "seven green apples on a table", "dog")
+#: Two ways to add up the same floats may round a pixel to either side.
+_TOLERANCE = 1
+
+Pixels = np.ndarray[Any, np.dtype[np.int16]]
+
+
+def storm_jobs(count: int, *, webhook_url: str | None = None) -> list[GenerationJob]:
+    """*count* jobs of 40 kinds: 4 to 12 steps, explicit seeds."""
+    webhook = Webhook(url=webhook_url) if webhook_url else None
+    return [
+        GenerationJob(
+            prompt=_PROMPTS[kind % len(_PROMPTS)],
+            seed=1000 + kind,
+            steps=4 + (kind * 7) % 9,
+            width=SIDE,
+            height=SIDE,
+            webhook=webhook,
+            metadata={"kind": kind},
+        )
+        for kind in (number % _KINDS for number in range(count))
+    ]
+
+
+def references(model: Path, jobs: list[GenerationJob]) -> dict[int, Pixels]:
+    """The image of each kind of job, made alone in this process; by the job's seed."""
+    engine = Engine.load(
+        ModelSettings(source=str(model), default_size=f"{SIDE}x{SIDE}"),
+        EngineSettings.model_validate({"mode": "off", "threads": 1}),
+    )
+    kinds = {job.seed: job for job in jobs if job.seed is not None}
+    made = {seed: engine.render(engine.check(job), seed=seed, on_step=_ignore)[0] for seed, job in kinds.items()}
+    engine.close()
+    return {seed: np.asarray(image, dtype=np.int16) for seed, image in made.items()}
+
+
+def is_wrong(file: bytes, *, seed: int, expected: Mapping[int, Pixels]) -> bool:
+    """Whether an image differs from that of the same seed made alone, by more than 1 of 255 anywhere."""
+    pixels = np.asarray(Image.open(io.BytesIO(file)), dtype=np.int16)
+    wanted = expected[seed]
+    return pixels.shape != wanted.shape or bool((np.abs(pixels - wanted) > _TOLERANCE).any())
+
+
+def _ignore(done: int, total: int) -> None:
+    del done, total
