@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from imagefleet.cli.bars import reason, shorten, view_for
@@ -78,12 +78,13 @@ def cancel(context: typer.Context, ids: Ids, *, as_json: Json = False) -> None:
 
 def print_results(console: Console, results: list[JobResult], *, labels: dict[str, str]) -> None:
     """A table of *results*; *labels* are their prompts by id, where known."""
-    table = Table("job", "status", "seconds", "worker", "images", box=None, pad_edge=False)
+    images = Column("images", overflow="fold")  # an address that is cut short is none
+    table = Table("job", "status", "seconds", "worker", images, box=None, pad_edge=False)
     for each in results:
-        images = "\n".join(artifact.uri for artifact in each.artifacts) or reason(each).removeprefix(": ")
+        stored = "\n".join(artifact.uri for artifact in each.artifacts) or reason(each).removeprefix(": ")
         job = f"{each.id}\n{shorten(labels[each.id], 36)}" if each.id in labels else each.id
         seconds = f"{each.timings.generate_s:.1f}" if each.artifacts else ""
-        table.add_row(*(_plain(cell) for cell in (job, each.status.value, seconds, each.worker or "", images)))
+        table.add_row(*(_plain(cell) for cell in (job, each.status.value, seconds, each.worker or "", stored)))
     console.print(table)
 
 

@@ -11,6 +11,9 @@ from rich.console import Console
 from imagefleet.client import Client
 from imagefleet.settings import ClientSettings
 
+#: Where nobody looks, lines are for other programs: they are not broken.
+_NO_TERMINAL_WIDTH = 10_000
+
 
 @dataclass(frozen=True, slots=True)
 class Overrides:
@@ -35,7 +38,8 @@ def client_for(context: typer.Context) -> Client:
 
 def out() -> Console:
     """Standard output, for what the command was asked for."""
-    return Console(soft_wrap=True, highlight=False)
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=_NO_TERMINAL_WIDTH)
 
 
 def err() -> Console:
