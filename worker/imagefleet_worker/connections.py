@@ -12,10 +12,12 @@ from redis.sentinel import Sentinel
 from imagefleet_worker.settings import RedisSettings
 
 
-def connect(settings: RedisSettings) -> "redis.Redis":
+def connect(settings: RedisSettings, *, protocol: int = 2) -> "redis.Redis":
     """A thread-safe client; nothing is sent yet. TLS and passwords come with the URL."""
     options = {
         "decode_responses": True,
+        "encoding_errors": "replace",  # anybody can push to a list, not only UTF-8
+        "protocol": protocol,
         "socket_timeout": settings.socket_timeout_s,
         "socket_connect_timeout": settings.socket_timeout_s,
         "socket_keepalive": True,

@@ -118,6 +118,17 @@ class DeliveryFailed(WorkerError):
     code = "delivery_failed"
     retryable = True
 
+    def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        #: How long the receiver asked to wait, in seconds.
+        self.retry_after_s = retry_after_s
+
+
+class DeliveryGone(WorkerError):
+    """The receiver wants no more events."""
+
+    code = "delivery_gone"
+
 
 class LocalUnavailable(WorkerError):
     """A part of a fleet on one machine cannot be started."""

@@ -9,11 +9,13 @@ from typing import Any, NoReturn
 import redis
 import structlog
 
-from imagefleet.queues import Keys
+from imagefleet.errors import InvalidJob
+from imagefleet.queues import GENERATE_TASK, Keys
 from imagefleet.records import Claim
 from imagefleet_worker.burial import Burial
 from imagefleet_worker.connections import connect
 from imagefleet_worker.control import CancelListener
+from imagefleet_worker.envelopes import Malformed
 from imagefleet_worker.errors import (
     ExitCode,
     JobCanceled,
@@ -23,7 +25,7 @@ from imagefleet_worker.errors import (
     StorageUnavailable,
 )
 from imagefleet_worker.flights import Flights
-from imagefleet_worker.leases import Leases
+from imagefleet_worker.leases import Claimed, Leases
 from imagefleet_worker.sending import Counter
 from imagefleet_worker.settings import Settings
 
@@ -41,6 +43,7 @@ class _Process:
     #: `attempts.Desk`; not named here, because a sender of webhooks must not import torch.
     desk: Any = None
     counter: Counter | None = None
+    burial: Burial | None = None
 
 
 _process: _Process | None = None
@@ -53,7 +56,7 @@ def install_transport(app: Any, settings: Settings) -> None:
 
     keys = Keys(settings.redis.key_prefix)
     flights = Flights()
-    leases = transport.install(app, keys=keys, settings=settings.lease)
+    leases = transport.install(app, settings, on_malformed=_on_malformed)
     leases.on_lost = flights.lose
     leases.on_cancel = flights.cancel
     _process = _Process(settings=settings, keys=keys, leases=leases, flights=flights)
@@ -68,7 +71,7 @@ def open_worker(settings: Settings, *, worker: str, makes_images: bool) -> None:
     except redis.RedisError as error:
         _exit(ExitCode.REDIS_UNAVAILABLE, f"Redis at {_without_password(settings.redis.url)} does not answer: {error}")
     burial = Burial(client, keys=process.keys, settings=settings.lease, worker=worker)
-    process.leases.worker = worker
+    process.burial = burial
     process.counter = Counter(
         settings=settings.webhook,
         postpone=lambda token, due_in_s, message: process.leases.postpone(token, due_in_s=due_in_s, message=message),
@@ -136,6 +139,17 @@ def refuse(request: Any, *, expired: bool) -> None:
     message = Message(str(request.id), claim_for(tag), redeliveries=0, kwargs=request.kwargs or {})
     error = JobExpired("the message had expired") if expired else JobCanceled("revoked before it ran")
     refuse(message, error, desk=_process.desk)
+
+
+def _on_malformed(claimed: Claimed, problem: Malformed) -> None:
+    process = _opened()
+    if process.burial:
+        process.burial.of_malformed(claimed, problem)
+    if process.desk and problem.message_id and problem.task == GENERATE_TASK:
+        from imagefleet_worker.attempts import Message, refuse  # noqa: PLC0415  # imports torch
+
+        message = Message(problem.message_id, process.leases.claim_for(claimed.token), redeliveries=0, kwargs={})
+        refuse(message, InvalidJob(problem.reason), desk=process.desk)
 
 
 def drain(*, at_once: bool) -> None:

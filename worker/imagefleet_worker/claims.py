@@ -1,0 +1,177 @@
+"""Claims: every change of who holds a message, each one script, so that a message is never nowhere and never twice.
+
+As in `imagefleet.records`, each function returns a command. A claim is a token in four places: a lease (when it runs
+out, by the clock of Redis), the message as it lay in the list, the list, and the process that owns it. Every script that
+ends or renews a claim does nothing where the owner is another one by now.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from imagefleet.queues import Keys
+from imagefleet.records import Command
+
+#: Canceled messages that one claim may drop on its way to a live one.
+_MOST_DROPPED: Final = 1000
+_AT_ONCE: Final = 100
+
+_NOW = "local t = redis.call('TIME'); local now = tonumber(t[1]) + tonumber(t[2]) / 1e6\n"
+_HELD = "local function held(token, owner) return redis.call('HGET', KEYS[3], token) == owner end\n"
+_FORGET = """
+local function forget(token)
+  redis.call('ZREM', KEYS[1], token); redis.call('HDEL', KEYS[2], token)
+  redis.call('HDEL', KEYS[3], token); redis.call('HDEL', KEYS[4], token)
+end
+"""
+
+# KEYS: leases, claims, owners, origins, then the lists. ARGV: token, owner, duration, prefix of records, most dropped.
+_CLAIM = (
+    _NOW
+    + """
+local dropped = 0
+for i = 5, #KEYS do
+  while true do
+    local message = redis.call('RPOP', KEYS[i])
+    if not message then break end
+    local ok, m = pcall(cjson.decode, message)
+    local id = ok and type(m) == 'table' and type(m.headers) == 'table' and m.headers.id
+    local status = type(id) == 'string' and redis.call('HGET', ARGV[4] .. id, 'status')
+    if status == 'canceled' or status == 'expired' then
+      dropped = dropped + 1
+      if dropped >= tonumber(ARGV[5]) then return {'', ''} end
+    else
+      redis.call('ZADD', KEYS[1], now + tonumber(ARGV[3]), ARGV[1])
+      redis.call('HSET', KEYS[2], ARGV[1], message)
+      redis.call('HSET', KEYS[3], ARGV[1], ARGV[2])
+      redis.call('HSET', KEYS[4], ARGV[1], KEYS[i])
+      return {KEYS[i], message}
+    end
+  end
+end
+return false
+"""
+)
+
+# ARGV: owner, duration, prefix of records, then for each claim: token, job id.
+_RENEW = (
+    _NOW
+    + _HELD
+    + """
+local lost, canceled = {}, {}
+for i = 4, #ARGV, 2 do
+  if held(ARGV[i], ARGV[1]) then
+    redis.call('ZADD', KEYS[1], now + tonumber(ARGV[2]), ARGV[i])
+    if ARGV[i + 1] ~= '' and redis.call('HGET', ARGV[3] .. ARGV[i + 1], 'cancel') then
+      canceled[#canceled + 1] = ARGV[i + 1]
+    end
+  else
+    lost[#lost + 1] = ARGV[i]
+  end
+end
+return {lost, canceled}
+"""
+)
+
+# ARGV: token, owner.
+_ACKNOWLEDGE = _HELD + _FORGET + "if not held(ARGV[1], ARGV[2]) then return 0 end forget(ARGV[1]) return 1"
+
+# ARGV: token, owner, message to put back (empty: as it was).
+_GIVE_BACK = (
+    _HELD
+    + _FORGET
+    + """
+if not held(ARGV[1], ARGV[2]) then return 0 end
+local message = ARGV[3] ~= '' and ARGV[3] or redis.call('HGET', KEYS[2], ARGV[1])
+local list = redis.call('HGET', KEYS[4], ARGV[1])
+forget(ARGV[1])
+if message and list then redis.call('RPUSH', list, message) end
+return 1
+"""
+)
+
+# KEYS[5]: delayed. ARGV: token, owner, message to put in its place (empty: as it is), seconds.
+_POSTPONE = (
+    _NOW
+    + _HELD
+    + _FORGET
+    + """
+if not held(ARGV[1], ARGV[2]) then return 0 end
+local message = ARGV[3] ~= '' and ARGV[3] or redis.call('HGET', KEYS[2], ARGV[1])
+local list = redis.call('HGET', KEYS[4], ARGV[1])
+forget(ARGV[1])
+if message and list then redis.call('ZADD', KEYS[5], now + tonumber(ARGV[4]), cjson.encode({list, message})) end
+return 1
+"""
+)
+
+# ARGV: owner, duration, how many.
+_TAKE_OVER = (
+    _NOW
+    + """
+local found = {}
+for _, token in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, ARGV[3])) do
+  redis.call('ZADD', KEYS[1], now + tonumber(ARGV[2]), token)
+  redis.call('HSET', KEYS[3], token, ARGV[1])
+  found[#found + 1] = token
+  found[#found + 1] = redis.call('HGET', KEYS[2], token) or ''
+end
+return found
+"""
+)
+
+# KEYS: delayed. ARGV: how many.
+_PROMOTE = (
+    _NOW
+    + """
+local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, ARGV[1])
+for _, entry in ipairs(due) do
+  local pair = cjson.decode(entry)
+  redis.call('ZREM', KEYS[1], entry)
+  redis.call('LPUSH', pair[1], pair[2])
+end
+return #due
+"""
+)
+
+
+def claim(keys: Keys, *, queues: Sequence[str], token: str, owner: str, duration_s: float) -> Command:
+    """Take the most urgent, then oldest message of *queues*. Replies `[list, message]`, both empty: ask again, or nil."""
+    by_level = zip(*(keys.lists(queue) for queue in queues), strict=True)
+    lists = [each for level in by_level for each in level]
+    all_keys = (*_of_a_claim(keys), *lists)
+    return ("EVAL", _CLAIM, len(all_keys), *all_keys, token, owner, duration_s, keys.job(""), _MOST_DROPPED)
+
+
+def renew(keys: Keys, *, owner: str, duration_s: float, jobs_by_token: dict[str, str]) -> Command:
+    """Renew leases. Replies `[tokens that are another's by now, ids of held jobs that somebody canceled]`."""
+    flat = (each for pair in jobs_by_token.items() for each in pair)
+    return ("EVAL", _RENEW, 4, *_of_a_claim(keys), owner, duration_s, keys.job(""), *flat)
+
+
+def acknowledge(keys: Keys, *, token: str, owner: str) -> Command:
+    """End a claim and its message. Replies 1, or 0 where it is another's by now."""
+    return ("EVAL", _ACKNOWLEDGE, 4, *_of_a_claim(keys), token, owner)
+
+
+def give_back(keys: Keys, *, token: str, owner: str, message: str = "") -> Command:
+    """End a claim and put its message, or *message* in its place, first in its list. Replies 1, or 0 as above."""
+    return ("EVAL", _GIVE_BACK, 4, *_of_a_claim(keys), token, owner, message)
+
+
+def postpone(keys: Keys, *, token: str, owner: str, due_in_s: float, message: str = "") -> Command:
+    """End a claim and let its message, or *message* in its place, wait outside of the list. Replies 1, or 0 as above."""
+    return ("EVAL", _POSTPONE, 5, *_of_a_claim(keys), keys.delayed, token, owner, message, due_in_s)
+
+
+def take_over(keys: Keys, *, owner: str, duration_s: float) -> Command:
+    """Become the owner of claims whose lease has run out. Replies `[token, message, token, message, ...]`."""
+    return ("EVAL", _TAKE_OVER, 4, *_of_a_claim(keys), owner, duration_s, _AT_ONCE)
+
+
+def promote(keys: Keys) -> Command:
+    """Put messages that are due into their lists. Replies how many."""
+    return ("EVAL", _PROMOTE, 1, keys.delayed, _AT_ONCE)
+
+
+def _of_a_claim(keys: Keys) -> tuple[str, str, str, str]:
+    return keys.leases, keys.claims, keys.owners, keys.origins

@@ -1,0 +1,205 @@
+"""Leases: the messages that this process holds, kept for as long as it lives and no longer.
+
+A thread with a connection of its own renews them, so that a job may take any time and a dead worker's jobs still go to
+others within one lease. It also does that for the fleet: whoever is alive redelivers what the dead have left, and moves
+messages that are due to their lists.
+"""
+
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import redis
+import structlog
+
+from imagefleet.queues import Keys
+from imagefleet.records import Claim, Command
+from imagefleet_worker import claims
+from imagefleet_worker.envelopes import count_redelivery
+
+log = structlog.get_logger(__name__)
+
+_TICK_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A message that is this process's now."""
+
+    token: str
+    list_key: str
+    message: str
+
+
+class Leases:
+    """All claims of this process; safe to use from many threads."""
+
+    def __init__(self, client: "redis.Redis", *, keys: Keys, duration_s: float) -> None:
+        self.owner = uuid.uuid4().hex
+        #: Whether a message could be used now; asked before each claim.
+        self.gate: Callable[[], bool] = lambda: True
+        #: Called with the token of a claim that is another process's by now.
+        self.on_lost: Callable[[str], None] = lambda _token: None
+        #: Called with the id of a held job that somebody canceled.
+        self.on_cancel: Callable[[str], None] = lambda _job_id: None
+        #: Wakes the loop that claims; set by the transport.
+        self.wake: Callable[[], None] = lambda: None
+        self.lost = 0
+        self.redelivered = 0
+        self.is_claiming = True
+        self._client = client
+        self._keys = keys
+        self._duration_s = duration_s
+        self._lock = threading.Lock()
+        self._jobs: dict[str, str] = {}
+        self._unsent: list[Command] = []
+        self._renewed_at = time.monotonic()
+        self._thread: threading.Thread | None = None
+
+    def claim(self, queues: list[str]) -> Claimed | None:
+        """Take the next message of *queues*, or None where there is none.
+
+        Raises:
+            redis.RedisError: where Redis cannot be reached.
+        """
+        self._start()
+        while True:
+            token = uuid.uuid4().hex
+            with self._lock:  # held before it is claimed: the reply may be lost, the claim is not
+                self._jobs[token] = ""
+            try:
+                found = self._client.execute_command(
+                    *claims.claim(self._keys, queues=queues, token=token, owner=self.owner, duration_s=self._duration_s)
+                )
+            except redis.RedisError:
+                self._forget(token)
+                raise
+            if found and found[0]:
+                return Claimed(token, found[0], found[1])
+            self._forget(token)
+            if not found:
+                return None
+
+    def note_job(self, token: str, job_id: str) -> None:
+        """Say whose message *token* is, so that a cancel of the job is noticed at the next renewal."""
+        with self._lock:
+            if token in self._jobs:
+                self._jobs[token] = job_id
+
+    def claim_for(self, token: str) -> Claim:
+        """What this process shows to prove that it holds *token*."""
+        return Claim(token, self.owner) if self.is_held(token) else Claim(token or "none", "nobody")
+
+    def is_held(self, token: str) -> bool:
+        """Whether *token* is this process's, as far as it knows."""
+        with self._lock:
+            return token in self._jobs
+
+    def count(self) -> int:
+        """How many messages this process holds."""
+        with self._lock:
+            return len(self._jobs)
+
+    def ack(self, token: str) -> None:
+        """End the claim; where Redis cannot be reached, it is told later. Nothing happens where it is not held."""
+        if self._forget(token):
+            self._send(claims.acknowledge(self._keys, token=token, owner=self.owner))
+
+    def give_back(self, token: str) -> None:
+        """Put the message back first in its list, uncounted."""
+        if self._forget(token):
+            self._send(claims.give_back(self._keys, token=token, owner=self.owner))
+
+    def postpone(self, token: str, *, due_in_s: float, message: str = "") -> None:
+        """Let the message, or *message* in its place, wait for *due_in_s* outside of the list."""
+        if self._forget(token):
+            command = claims.postpone(self._keys, token=token, owner=self.owner, due_in_s=due_in_s, message=message)
+            self._send(command)
+
+    def give_back_all(self) -> int:
+        """Put back everything at once and return how many messages that were."""
+        with self._lock:
+            tokens = list(self._jobs)
+        for token in tokens:
+            self.give_back(token)
+        return len(tokens)
+
+    def stop_claiming(self) -> None:
+        """Claim no more; what is held stays held."""
+        self.is_claiming = False
+
+    def _forget(self, token: str) -> bool:
+        with self._lock:
+            return self._jobs.pop(token, None) is not None
+
+    def _send(self, command: Command) -> None:
+        try:
+            self._client.execute_command(*command)
+        except redis.RedisError as error:
+            log.warning("the end of a claim is sent later", error=str(error))
+            with self._lock:
+                self._unsent.append(command)
+
+    def _start(self) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="leases", daemon=True)
+            self._thread.start()
+
+    def _run(self) -> None:
+        tick_s = min(_TICK_S, self._duration_s / 4)
+        while True:
+            threading.Event().wait(tick_s)
+            try:
+                self._send_unsent()
+                self._renew()
+                if self._client.execute_command(*claims.promote(self._keys)):
+                    self.wake()
+                self._redeliver()
+            except redis.RedisError as error:
+                log.warning("leases wait for redis", error=str(error))
+
+    def _send_unsent(self) -> None:
+        while self._unsent:
+            self._client.execute_command(*self._unsent[0])
+            with self._lock:
+                self._unsent.pop(0)
+
+    def _renew(self) -> None:
+        with self._lock:
+            held = dict(self._jobs)
+        if not held or time.monotonic() - self._renewed_at < self._duration_s / 4:
+            return
+        lost, canceled = self._client.execute_command(
+            *claims.renew(self._keys, owner=self.owner, duration_s=self._duration_s, jobs_by_token=held)
+        )
+        self._renewed_at = time.monotonic()
+        for token in lost:
+            if held[token] and self._forget(token):  # a token without a job may not have been claimed yet
+                log.warning("lease lost", job_id=held[token])
+                self.lost += 1
+                self.on_lost(token)
+        for job_id in canceled:
+            self.on_cancel(job_id)
+
+    def _redeliver(self) -> None:
+        if self._uptime_s() < self._duration_s:
+            return  # after a restart of Redis the owners get a lease's time to come back
+        found: list[Any] = self._client.execute_command(
+            *claims.take_over(self._keys, owner=self.owner, duration_s=self._duration_s)
+        )
+        for token, message in zip(found[::2], found[1::2], strict=True):
+            command = claims.give_back(self._keys, token=token, owner=self.owner, message=count_redelivery(message))
+            self._client.execute_command(*command)
+            self.redelivered += 1
+            log.warning("redelivered the message of a silent worker")
+        if found:
+            self.wake()
+
+    def _uptime_s(self) -> float:
+        try:
+            return float(self._client.info("server")["uptime_in_seconds"])  # type: ignore[index]  # a mapping
+        except redis.exceptions.NoPermissionError:
+            return float("inf")

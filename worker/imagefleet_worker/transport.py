@@ -1,0 +1,225 @@
+"""The transport: kombu's own for Redis, but messages are claimed under leases instead of popped.
+
+Only what Celery consumes with acknowledgement is claimed; replies and broadcasts go kombu's way, as does everything that
+is sent. It leans on names that kombu does not promise, so kombu is pinned to one series and the fault suite runs in CI.
+"""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import redis
+import structlog
+from kombu.transport import TRANSPORT_ALIASES, virtual
+from kombu.transport import redis as stock
+
+from imagefleet.queues import Keys
+from imagefleet_worker.connections import connect
+from imagefleet_worker.doorbell import Doorbell
+from imagefleet_worker.envelopes import Malformed, open_envelope
+from imagefleet_worker.leases import Claimed, Leases
+from imagefleet_worker.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass
+class _Worker:
+    """What the channels of this process share; kombu makes them, so they find it here."""
+
+    leases: Leases
+    keys: Keys
+    bell_client: "redis.Redis"
+    #: Names of the tasks that this process can run.
+    tasks: Callable[[], Any]
+    #: Called with the claim and what is wrong with its message.
+    on_malformed: Callable[[Claimed, Malformed], None]
+
+
+_worker: _Worker | None = None
+
+
+def install(app: Any, settings: Settings, *, on_malformed: Callable[[Claimed, Malformed], None]) -> Leases:
+    """Make the workers of this process claim; the URL of the broker stays what it is."""
+    global _worker  # noqa: PLW0603  # kombu makes transports by class name, so there is one per process
+    keys = Keys(settings.redis.key_prefix)
+    leases = Leases(connect(settings.redis), keys=keys, duration_s=settings.lease.duration_s)
+    _worker = _Worker(
+        leases=leases,
+        keys=keys,
+        bell_client=connect(settings.redis, protocol=3),
+        tasks=lambda: app.tasks,
+        on_malformed=on_malformed,
+    )
+    TRANSPORT_ALIASES["redis"] = TRANSPORT_ALIASES["rediss"] = f"{__name__}:Transport"
+    TRANSPORT_ALIASES["sentinel"] = f"{__name__}:SentinelTransport"
+    return leases
+
+
+def _installed() -> _Worker:
+    if _worker is None:
+        raise RuntimeError("install() comes first")
+    return _worker
+
+
+class QoS(virtual.QoS):
+    """Counts what the process holds, and ends claims; nothing of it is bound to a connection that may break."""
+
+    restore_at_shutdown = False
+
+    def can_consume(self) -> bool:
+        """Whether one more message may be claimed."""
+        leases = _installed().leases
+        return leases.is_claiming and (not self.prefetch_count or leases.count() < self.prefetch_count)
+
+    def append(self, message: Any, delivery_tag: str) -> None:
+        """The claim has recorded it already."""
+
+    def ack(self, delivery_tag: str) -> None:
+        """End the claim."""
+        _installed().leases.ack(delivery_tag)
+
+    def reject(self, delivery_tag: str, requeue: bool = False) -> None:  # noqa: FBT001, FBT002  # kombu's signature
+        """End the claim; with *requeue* the message goes back first in its list."""
+        leases = _installed().leases
+        (leases.give_back if requeue else leases.ack)(delivery_tag)
+
+    def restore_unacked_once(self, stderr: Any = None) -> None:
+        """Nothing: a broken connection is no reason to run a running job again."""
+
+    def restore_visible(self, *_: Any, **__: Any) -> None:
+        """Nothing: the leases' own thread redelivers."""
+
+
+class Claiming:
+    """The part of a channel that claims; mixed into both of kombu's Redis channels."""
+
+    QoS = QoS
+    do_restore = False
+
+    def basic_consume(self, queue: str, no_ack: bool, callback: Any, consumer_tag: str, **kwargs: Any) -> Any:  # noqa: FBT001  # kombu's signature
+        """Consume *queue*; by claims unless it needs no acknowledgement."""
+        if not no_ack and queue not in self._fanout_queues:  # type: ignore[attr-defined]  # kombu's
+            self._claimed_queues.append(queue)
+            self._hang_bell()
+        return super().basic_consume(queue, no_ack, callback, consumer_tag, **kwargs)  # type: ignore[misc]  # kombu's
+
+    def basic_cancel(self, consumer_tag: str) -> Any:
+        """Stop consuming."""
+        queue = self._tag_to_queue.get(consumer_tag)  # type: ignore[attr-defined]  # kombu's
+        if queue in self._claimed_queues:
+            self._claimed_queues.remove(queue)
+            self._hang_bell()
+        return super().basic_cancel(consumer_tag)  # type: ignore[misc]  # kombu's
+
+    @property
+    def active_queues(self) -> set[str]:
+        """The queues that kombu pops from by itself."""
+        return super().active_queues - set(self._claimed_queues)  # type: ignore[misc]  # kombu's
+
+    @property
+    def _claimed_queues(self) -> list[str]:
+        return self.__dict__.setdefault("_claimed", [])
+
+    def claim_all(self) -> None:
+        """Claim and deliver for as long as there are messages, and the process can use one."""
+        worker = _installed()
+        if not self._claimed_queues or not self._rung.is_set():
+            return
+        while self.qos.can_consume() and worker.leases.gate():  # type: ignore[attr-defined]  # kombu's
+            self._rung.clear()
+            claimed = worker.leases.claim(self._claimed_queues)
+            if claimed is None:
+                self._bell.arm()
+                return
+            self._rung.set()
+            self._take(claimed, worker)
+
+    def _take(self, claimed: Claimed, worker: _Worker) -> None:
+        queue = self._queue_of(claimed.list_key, worker.keys)
+        try:
+            envelope = open_envelope(claimed.message, token=claimed.token, queue=queue, tasks=worker.tasks())
+        except Malformed as problem:
+            log.warning("malformed message", reason=problem.reason, message_id=problem.message_id, task=problem.task)
+            worker.on_malformed(claimed, problem)
+            worker.leases.ack(claimed.token)
+            return
+        worker.leases.note_job(claimed.token, envelope["headers"]["id"])
+        self.connection._deliver(envelope, queue)  # type: ignore[attr-defined]  # noqa: SLF001  # kombu's way in
+
+    def _queue_of(self, list_key: str, keys: Keys) -> str:
+        return next(queue for queue in self._claimed_queues if list_key in keys.lists(queue))
+
+    def _hang_bell(self) -> None:
+        """Listen to the lists of the queues that are claimed now."""
+        worker = _installed()
+        self._take_down_bell()
+        self.__dict__["_rung"] = rung = threading.Event()
+        rung.set()
+
+        def ring() -> None:
+            rung.set()
+            worker.leases.wake()
+
+        lists = [each for queue in self._claimed_queues for each in worker.keys.lists(queue)]
+        if lists:
+            self.__dict__["_bell"] = Doorbell(worker.bell_client, list_keys=lists, on_ring=ring)
+
+    def _take_down_bell(self) -> None:
+        bell: Doorbell | None = self.__dict__.pop("_bell", None)
+        if bell:
+            bell.close()
+
+    def close(self) -> None:
+        """Close the channel; what the process holds, it goes on holding."""
+        self._take_down_bell()
+        self._claimed_queues.clear()
+        super().close()  # type: ignore[misc]  # kombu's
+
+
+class Poller(stock.MultiChannelPoller):
+    """Claims at every turn of Celery's loop, besides what kombu does there."""
+
+    def on_poll_start(self) -> None:
+        """Called by the loop before it waits."""
+        super().on_poll_start()
+        for channel in list(self._channels):
+            channel.claim_all()
+
+
+class Channel(Claiming, stock.Channel):
+    """A channel to one Redis server."""
+
+
+class SentinelChannel(Claiming, stock.SentinelChannel):
+    """A channel to the master that sentinels know."""
+
+
+class Claims:
+    """The part of a transport that claims."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.cycle = Poller()
+
+    def register_with_event_loop(self, connection: Any, loop: Any) -> None:
+        """Let any thread wake the loop that claims."""
+        super().register_with_event_loop(connection, loop)  # type: ignore[misc]  # kombu's
+        _installed().leases.wake = lambda: loop.call_soon(_nothing)
+
+
+class Transport(Claims, stock.Transport):
+    """For redis:// and rediss://."""
+
+    Channel = Channel
+
+
+class SentinelTransport(Claims, stock.SentinelTransport):
+    """For sentinel://."""
+
+    Channel = SentinelChannel
+
+
+def _nothing() -> None:
+    """Waking the loop is all."""
