@@ -10,7 +10,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from diffusers import UNet2DConditionModel
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
 _PAUSE_S = float(os.environ.get("FAULTS_FORWARD_S", "0.02"))
 _HANG_FILE = os.environ.get("FAULTS_HANG_FILE")

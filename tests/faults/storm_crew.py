@@ -6,9 +6,8 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tests.support.processes import READY
-
 from imagefleet_worker.children import Child
+from imagefleet_worker.local_fleet import is_ready
 
 
 @dataclass
@@ -21,7 +20,7 @@ class Seat:
     @property
     def is_ready(self) -> bool:
         """Whether the worker takes jobs."""
-        return self.child.is_running and f" {READY}" in self.child.output()
+        return self.child.is_running and is_ready(self.child)
 
 
 class Crew:

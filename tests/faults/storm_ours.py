@@ -26,7 +26,7 @@ class OurFleet:
     def __init__(self, fleet: Fleet, *, lease_s: float) -> None:
         self._fleet = fleet
         self._keys = Keys()
-        self._redis = fleet.raw()
+        self._redis: Any = fleet.raw()
         self._env = {
             "IMAGEFLEET_LEASE_DURATION_S": f"{lease_s:g}",
             "IMAGEFLEET_LEASE_MAX_DELIVERIES": "50",  # no job of the storm is poison, however often it meets a kill
