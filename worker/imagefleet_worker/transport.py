@@ -114,9 +114,10 @@ class Claiming:
         return super().basic_cancel(consumer_tag)  # type: ignore[misc]  # kombu's
 
     @property
-    def active_queues(self) -> set[str]:
+    def active_queues(self) -> list[str]:
         """The queues that kombu pops from by itself."""
-        return super().active_queues - set(self._claimed_queues)  # type: ignore[misc]  # kombu's
+        claimed = self._claimed_queues
+        return [queue for queue in super().active_queues if queue not in claimed]  # type: ignore[misc]  # kombu's
 
     @property
     def _claimed_queues(self) -> list[str]:
