@@ -28,6 +28,8 @@ end
 _CLAIM = (
     _NOW
     + """
+local held = redis.call('HGET', KEYS[2], ARGV[1])
+if held then return {redis.call('HGET', KEYS[4], ARGV[1]), held} end  -- sent again: the first answer was lost
 local dropped = 0
 for i = 5, #KEYS do
   while true do
