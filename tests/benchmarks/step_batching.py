@@ -24,7 +24,7 @@ from imagefleet_worker.settings import EngineMode, EngineSettings, ModelSettings
 
 JOBS = 32
 IN_FLIGHT = 32
-ROUNDS = 3
+ROUNDS = 2
 
 
 def main(families: list[str]) -> None:
