@@ -1,0 +1,134 @@
+"""The command line as a process: what it prints and the code it ends with."""
+
+import functools
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from tests.support.fake_worker import FakeWorker
+
+from imagefleet import Client, JobStatus
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+CLI = Path(sys.executable).parent / "imagefleet"
+
+
+@pytest.fixture
+def run(redis_url: str) -> Run:
+    def run(*args: str, stdin: str = "", env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, "IMAGEFLEET_REDIS_URL": redis_url, "COLUMNS": "80", **(env or {})}
+        return subprocess.run(
+            [CLI, *args], input=stdin, env=environment, capture_output=True, text=True, timeout=60, check=False
+        )
+
+    return run
+
+
+@pytest.fixture
+def worker(redis_url: str, tmp_path: Path) -> Iterator[FakeWorker]:
+    """A stand-in for a worker, whose images are served over HTTP."""
+    folder = tmp_path / "bucket"
+    folder.mkdir()
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the name that http.server calls
+            return
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder))) as web:
+        serving = threading.Thread(target=web.serve_forever)
+        serving.start()
+        url = f"http://127.0.0.1:{web.server_port}"
+        with FakeWorker(redis_url, folder=folder, url_of=lambda name: f"{url}/{name}") as fake:
+            yield fake
+        web.shutdown()
+        serving.join()
+
+
+def test_images_and_a_contact_sheet_are_downloaded(run: Run, worker: FakeWorker, tmp_path: Path) -> None:
+    out = tmp_path / "pictures"
+    done = run("submit", "a [dog]", "a cat", "--seed", "7", "--count", "2", "--size", "64x32", "--out", str(out))
+    assert done.returncode == 0, done.stderr
+    names = {path.name for path in out.iterdir()}
+    assert names == {"001-a-dog-7.png", "001-a-dog-8.png", "002-a-cat-7.png", "002-a-cat-8.png", "contact-sheet.png"}
+    assert "[2/2] succeeded" in done.stderr
+    assert "a [dog]" in done.stdout
+
+
+def test_an_image_that_is_not_the_results_is_not_kept(run: Run, worker: FakeWorker, tmp_path: Path) -> None:
+    """The file behind the URL was replaced after its hash was noted."""
+    assert worker._folder
+    assert worker._url_of
+    (worker._folder / "other").write_bytes(b"another file")
+    other = worker._url_of("other")
+    worker._url_of = lambda _: other
+    done = run("submit", "a dog", "--out", str(tmp_path / "pictures"))
+    assert done.returncode == 1
+    assert "sha256" in done.stderr
+    assert list((tmp_path / "pictures").iterdir()) == []
+
+
+def test_json_is_one_line_a_job_and_nothing_else(run: Run, worker: FakeWorker) -> None:
+    jobs = '{"prompt": "a", "id": "one"}\n{"prompt": "fail b", "id": "two"}\n'
+    done = run("submit", "--file", "-", "--wait", "--json", stdin=jobs)
+    results = {result["id"]: result["status"] for result in map(json.loads, done.stdout.splitlines())}
+    assert results == {"one": "succeeded", "two": "failed"}
+    assert done.stderr == ""
+    assert done.returncode == 1
+
+
+def test_without_waiting_ids_are_printed_in_order(run: Run, redis_url: str) -> None:
+    done = run("submit", "a", "b", "--metadata", "user=u=1")
+    ids = done.stdout.split()
+    with Client(redis_url) as client:
+        assert [client.status(job_id) for job_id in ids] == [JobStatus.QUEUED] * 2
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "said"),
+    [
+        (["submit", "x", "--steps", "0", "--size", "9x9"], 2, "steps"),
+        (["submit"], 2, "nothing to make"),
+        (["submit", "a", "b", "--id", "one"], 2, "--id is for one job"),
+        (["submit", "x", "--metadata", "novalue"], 2, "KEY=VALUE"),
+        (["submit", "x", "--size", "big"], 2, "512x768"),
+        (["submit", "x", "--wait", "--timeout", "0.2"], 4, "had not ended"),
+        (["status", "nobody"], 6, "nobody"),
+        (["cancel", "a/b"], 2, "id: must be"),
+        (["--redis-url", "redis://127.0.0.1:9/0", "submit", "x"], 3, "127.0.0.1:9"),
+        (["--redis-url", "nonsense", "submit", "x"], 2, "URL"),
+    ],
+)
+def test_every_failure_has_its_code_and_a_sentence(run: Run, args: list[str], code: int, said: str) -> None:
+    done = run(*args)
+    assert (done.returncode, said in done.stderr) == (code, True), done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_full_queue_has_its_own_code(run: Run) -> None:
+    assert run("submit", "a", "b", env={"IMAGEFLEET_MAX_QUEUED": "1"}).returncode == 5
+
+
+def test_a_job_can_be_looked_at_and_canceled(run: Run) -> None:
+    run("submit", "a", "--id", "one")
+    assert json.loads(run("status", "one", "--json").stdout)["status"] == "queued"
+    assert run("result", "one").returncode == 4
+    assert run("cancel", "one").stdout == "one canceled\n"
+    ended = run("result", "one", "--json")
+    assert ended.returncode == 1
+    assert json.loads(ended.stdout)["error"]["code"] == "canceled"
+
+
+def test_the_schema_is_json_schema(run: Run) -> None:
+    assert json.loads(run("schema", "job").stdout)["properties"]["prompt"]
+    assert set(json.loads(run("schema").stdout)) == {"job", "result", "event"}
+
+
+@pytest.mark.parametrize("command", ["submit", "status", "result", "cancel", "schema"])
+def test_every_help_has_an_example(run: Run, command: str) -> None:
+    assert f"imagefleet {command}" in run(command, "--help").stdout.split("Example")[1]
