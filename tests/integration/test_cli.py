@@ -11,9 +11,12 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+import redis
 from tests.support.fake_worker import FakeWorker
 
-from imagefleet import Client, JobStatus
+from imagefleet import Client, JobStatus, deadletters
+from imagefleet.deadletters import DeadLetter
+from imagefleet.queues import Keys
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 CLI = Path(sys.executable).parent / "imagefleet"
@@ -132,3 +135,31 @@ def test_the_schema_is_json_schema(run: Run) -> None:
 @pytest.mark.parametrize("command", ["submit", "status", "result", "cancel", "schema"])
 def test_every_help_has_an_example(run: Run, command: str) -> None:
     assert f"imagefleet {command}" in run(command, "--help").stdout.split("Example")[1]
+
+
+def test_a_dead_letter_is_listed_shown_replayed_and_purged(run: Run, redis_url: str) -> None:
+    keys = Keys()
+    letters = [
+        DeadLetter(
+            job_id=f"job-{n}", reason="poisoned", message="fell [silent]", list_key="imagefleet.default", original="{}"
+        )
+        for n in range(3)
+    ]
+    with redis.Redis.from_url(redis_url) as raw:
+        for letter in letters:
+            raw.execute_command(*deadletters.add(keys, letter, most=10, ttl_s=60))
+    assert "fell [silent]" in run("dead", "list").stdout
+    assert json.loads(run("dead", "show", letters[0].id).stdout)["job_id"] == "job-0"
+    assert run("dead", "replay", letters[0].id).returncode == 0
+    assert run("dead", "replay", letters[0].id).returncode == 6
+    with Client(redis_url) as client:
+        assert client.queue_length() == 1
+    assert run("dead", "purge").returncode == 2
+    assert run("dead", "purge", letters[1].id).stdout == "1 deleted\n"
+    assert run("dead", "purge", "--all").stdout == "1 deleted\n"
+    assert run("dead", "list", "--json").stdout == ""
+
+
+@pytest.mark.parametrize("command", ["list", "show", "replay", "purge"])
+def test_every_help_of_dead_has_an_example(run: Run, command: str) -> None:
+    assert f"imagefleet dead {command}" in run("dead", command, "--help").stdout.split("Example")[1]
