@@ -52,8 +52,8 @@ TABLE = [
     (
         "it hung with Redis, now back",
         WELL._replace(loop_at=NOW - 99, redis_since=NOW - 9),
-        "live ready startup",
-        "ready",
+        "live startup",
+        "reconnecting: Celery's event loop has not turned for 99 s",
     ),
     ("the device hangs", BUSY._replace(device_at=NOW - 901), "startup", "stuck device"),
     ("the device is idle for long", WELL._replace(device_at=1.0), "live ready startup", "ready"),

@@ -88,6 +88,8 @@ def _why_not_ready(beat: Beat, *, now: float, limits: Limits) -> str:
         return f"lost redis: no answer {silent}; {beat.redis_problem or 'it keeps silent'}"
     if not beat.is_consuming:
         return f"reconnecting: Celery has not consumed for {_ago(now, beat.consuming_since)}"
+    if now - beat.loop_at > limits.wedged_s:
+        return f"reconnecting: Celery's event loop has not turned for {_ago(now, beat.loop_at)}"
     return ""
 
 
