@@ -1,7 +1,7 @@
 """The engine: one loaded model on one device, used by all jobs of the process."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from typing import Any, Self
 
@@ -130,9 +130,13 @@ class Engine:
             stack.enter_context(self._decoder.watching(before=on_last_step, after=visit.leave))
             return self._renderer.render(job, seeds=seeds, on_step=on_step_and_near_end, on_last_step=on_last_step)
 
-    def has_room(self) -> bool:
-        """Whether the device could use one more job now, or in a moment."""
-        return self._turns.has_room()
+    def has_room(self, *, coming: int = 0) -> bool:
+        """Whether the device could use one more job now, or in a moment, besides *coming* that are on their way."""
+        return self._turns.has_room(coming=coming)
+
+    def call_when_room(self, function: Callable[[], None]) -> None:
+        """Call *function* whenever `has_room` may have become true; from any thread, so it must be quick."""
+        self._turns.on_room = function
 
     def stats(self) -> dict[str, float]:
         """Counters since the start: `forwards`, `calls`, `rows`, `busy_seconds`; and `jobs` on the device now."""

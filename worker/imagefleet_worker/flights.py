@@ -16,6 +16,8 @@ class Flight:
         self.job_id = job_id
         self.claim = claim
         self.deadline: datetime | None = None
+        #: Whether the attempt has come to the device, or is past it.
+        self.has_arrived = False
         self._canceled = threading.Event()
         self._lost = threading.Event()
 
@@ -91,6 +93,11 @@ class Flights:
         """Wait until no attempt is left; whether that was so within *timeout_s*."""
         with self._changed:
             return self._changed.wait_for(lambda: not self._flights, timeout=timeout_s)
+
+    def count_arrived(self) -> int:
+        """How many attempts have come to the device, or are past it."""
+        with self._changed:
+            return sum(flight.has_arrived for flight in self._flights.values())
 
     def __len__(self) -> int:
         with self._changed:

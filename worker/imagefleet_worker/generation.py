@@ -104,6 +104,7 @@ def _render(
         flight.check()
 
     flight.check()
+    flight.has_arrived = True
     with studio.watchdog.watching():
         return studio.engine.render(job, seed=seed, on_step=on_step, exclusive=circumstances.alone)
 

@@ -53,7 +53,9 @@ def open_desk(
         encoding=settings.encoding,
         worker=worker,
     )
-    leases.gate = engine.has_room
+    # What is claimed and has not come to the device yet will need its room.
+    leases.gate = lambda: engine.has_room(coming=max(0, leases.count() - flights.count_arrived()))
+    engine.call_when_room(lambda: leases.wake())  # noqa: PLW0108  # the transport sets `wake` later
 
     def postpone(token: str, due_in_s: float) -> Any:
         return leases.postpone(token, due_in_s=due_in_s)

@@ -2,7 +2,7 @@
 
 import threading
 from collections import deque
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 
@@ -30,6 +30,8 @@ class Turns:
     """Lets at most *limit* jobs use the device at once, first come first served; an exclusive job is alone."""
 
     def __init__(self, limit: int) -> None:
+        #: Called, from any thread, whenever there may be room that was not there before.
+        self.on_room: Callable[[], None] = lambda: None
         self._limit = limit
         self._changed = threading.Condition()
         self._waiting: deque[Visit] = deque()
@@ -53,13 +55,14 @@ class Turns:
             with self._changed:
                 self._present.remove(visit)
                 self._changed.notify_all()
+            self.on_room()
 
-    def has_room(self) -> bool:
-        """Whether one more job would find the device free, or free in a moment."""
+    def has_room(self, *, coming: int = 0) -> bool:
+        """Whether one more job than *coming* would find the device free, or free in a moment."""
         with self._changed:
             if any(visit.is_exclusive for visit in (*self._waiting, *self._present)):
                 return False
-            return len(self._waiting) + sum(not visit.is_ending for visit in self._present) < self._limit
+            return coming + len(self._waiting) + sum(not visit.is_ending for visit in self._present) < self._limit
 
     def count(self) -> int:
         """How many jobs use the device."""
@@ -71,6 +74,7 @@ class Turns:
         with self._changed:
             visit.is_ending, visit.has_left = is_ending, has_left
             self._changed.notify_all()
+        self.on_room()
 
     def _may_enter(self, visit: Visit) -> bool:
         if visit.is_exclusive:
