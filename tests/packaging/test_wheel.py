@@ -58,7 +58,7 @@ def test_commands_are_installed_and_say_what_up_needs(installed: Installed) -> N
     program = installed.folder / "bin" / "imagefleet"
     printed = installed.python(
         "import subprocess, sys;"
-        f"done = subprocess.run([{str(program)!r}, 'up'], capture_output=True, text=True);"
+        f"done = subprocess.run([{str(program)!r}, 'up', '--model', '.'], capture_output=True, text=True);"
         "print(done.returncode, done.stdout, done.stderr)"
     )
     assert printed.startswith("2 ")

