@@ -1,0 +1,77 @@
+{{/* All models with what they inherit, as JSON: include "imagefleet.models" . | fromJsonArray */}}
+{{- define "imagefleet.models" -}}
+{{- $models := list -}}
+{{- range .Values.models -}}
+{{- $models = append $models (mustMergeOverwrite (deepCopy $.Values.modelDefaults) (deepCopy .)) -}}
+{{- end -}}
+{{- toJson $models -}}
+{{- end -}}
+
+{{/* Whether a model is scaled: "true" or nothing. Takes (dict "root" $ "model" model). */}}
+{{- define "imagefleet.isScaled" -}}
+{{- if and .model.autoscaling.enabled (ne .root.Values.autoscaling.by "none") }}true{{ end -}}
+{{- end -}}
+
+{{/* The worker's own settings of a model's source, as environment variables. */}}
+{{- define "imagefleet.sourceEnv" -}}
+{{- $source := .source -}}
+{{- if eq $source.kind "hub" }}
+- {name: IMAGEFLEET_MODEL_SOURCE, value: {{ $source.repository | quote }}}
+- {name: IMAGEFLEET_MODEL_REVISION, value: {{ $source.revision | quote }}}
+- {name: HF_HOME, value: /models/huggingface}
+{{- else if eq $source.kind "claim" }}
+- {name: IMAGEFLEET_MODEL_SOURCE, value: {{ printf "/models/%s" (trimPrefix "/" $source.path) | quote }}}
+{{- else }}
+- {name: IMAGEFLEET_MODEL_SOURCE, value: {{ $source.path | quote }}}
+{{- end }}
+{{- with $source.variant }}
+- {name: IMAGEFLEET_MODEL_VARIANT, value: {{ . | quote }}}
+{{- end }}
+- {name: IMAGEFLEET_MODEL_OFFLINE, value: "true"}
+{{- end -}}
+
+{{/* The volume of a model's source. */}}
+{{- define "imagefleet.sourceVolume" -}}
+{{- if eq .source.kind "claim" }}
+- name: models
+  persistentVolumeClaim: {claimName: {{ .source.claim | quote }}, readOnly: true}
+{{- else if and (eq .source.kind "hub") .source.cacheClaim }}
+- name: models
+  persistentVolumeClaim: {claimName: {{ .source.cacheClaim | quote }}}
+{{- else if eq .source.kind "hub" }}
+- name: models
+  emptyDir: {sizeLimit: {{ .source.cacheSize | quote }}}
+{{- end }}
+{{- end -}}
+
+{{/* The init container that fetches a model. Takes (dict "root" $ "model" model). */}}
+{{- define "imagefleet.fetch" -}}
+{{- $source := .model.source -}}
+- name: fetch
+  image: {{ include "imagefleet.image" .root | quote }}
+  imagePullPolicy: {{ .root.Values.image.pullPolicy }}
+  command:
+    - python
+    - -c
+    - |
+      import json, os
+      from huggingface_hub import snapshot_download
+      patterns = json.loads(os.environ["FETCH_FILES"]) or None
+      print(snapshot_download(os.environ["FETCH_REPOSITORY"], revision=os.environ["FETCH_REVISION"], allow_patterns=patterns))
+  env:
+    - {name: FETCH_REPOSITORY, value: {{ $source.repository | quote }}}
+    - {name: FETCH_REVISION, value: {{ $source.revision | quote }}}
+    - {name: FETCH_FILES, value: {{ toJson $source.files | quote }}}
+    - {name: HF_HOME, value: /models/huggingface}
+    {{- with $source.tokenSecret }}
+    - name: HF_TOKEN
+      valueFrom: {secretKeyRef: {name: {{ . | quote }}, key: token}}
+    {{- end }}
+  resources:
+    requests: {cpu: 500m, memory: 1Gi}
+    limits: {memory: 2Gi}
+  securityContext: {{ include "imagefleet.containerSecurity" .root | fromYaml | toJson }}
+  volumeMounts:
+    - {name: models, mountPath: /models}
+    - {name: tmp, mountPath: /tmp}
+{{- end -}}
