@@ -7,6 +7,7 @@ webhooks, which loads no model and needs no device.
 """
 
 import sys
+import traceback
 from typing import Any
 
 from celery import Celery, signals
@@ -83,7 +84,11 @@ def _prepare(**_: Any) -> None:
 @signals.worker_init.connect
 def _open(sender: Any = None, **_: Any) -> None:
     queues = set(app.amqp.queues.consume_from)
-    lifecycle.open_worker(_values, worker=sender.hostname, makes_images=queue_for(_values.model.alias) in queues)
+    try:
+        lifecycle.open_worker(_values, worker=sender.hostname, makes_images=queue_for(_values.model.alias) in queues)
+    except Exception:  # noqa: BLE001  # Celery would drop it, and take jobs with a worker that is half open
+        traceback.print_exc()
+        sys.exit(ExitCode.INTERNAL_ERROR)
 
 
 @signals.worker_shutting_down.connect

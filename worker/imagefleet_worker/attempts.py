@@ -135,6 +135,10 @@ def _make(
             desk.postpone(message.claim.token, pause_s)
             return None
         result = _failure(message, error, job=job, attempts=circumstances.attempts, worker=desk.studio.worker)
+    except Exception as error:  # a fault of ours must not leave a job that never ends
+        log.exception("job failed as nobody foresaw", job_id=message.job_id)
+        problem = WorkerError(f"{type(error).__name__}: {error}; a fault of imagefleet, please report it")
+        result = _failure(message, problem, job=job, attempts=circumstances.attempts, worker=desk.studio.worker)
     return _end(result, webhook=job.webhook, flight=flight, desk=desk)
 
 
