@@ -1,8 +1,11 @@
 """Claims: every change of who holds a message, each one script, so that a message is never nowhere and never twice.
 
 As in `imagefleet.records`, each function returns a command. A claim is a token in four places: a lease (when it runs
-out, by the clock of Redis), the message as it lay in the list, the list, and the process that owns it. Every script that
-ends or renews a claim does nothing where the owner is another one by now.
+out, by the clock of Redis), the message as it lay in the list, the list, and the process that owns it. Every script
+that ends or renews a claim does nothing where the owner is another one by now.
+
+Scripts that write begin with a removal: a Redis whose memory is full refuses a script at its first write if that could
+grow, and lets it finish once it has written. So a full Redis stops producers, not the workers that would empty it.
 """
 
 from collections.abc import Sequence
@@ -28,8 +31,9 @@ end
 _CLAIM = (
     _NOW
     + """
-local held = redis.call('HGET', KEYS[2], ARGV[1])
-if held then return {redis.call('HGET', KEYS[4], ARGV[1]), held} end  -- sent again: the first answer was lost
+local before = redis.call('HGET', KEYS[3], ARGV[1])  -- sent again: the first answer was lost
+if before == ARGV[2] then return {redis.call('HGET', KEYS[4], ARGV[1]), redis.call('HGET', KEYS[2], ARGV[1])} end
+if before then return {'', ''} end
 local dropped = 0
 for i = 5, #KEYS do
   while true do
@@ -62,6 +66,7 @@ _RENEW = (
 local lost, canceled = {}, {}
 for i = 4, #ARGV, 2 do
   if held(ARGV[i], ARGV[1]) then
+    redis.call('ZREM', KEYS[1], ARGV[i])
     redis.call('ZADD', KEYS[1], now + tonumber(ARGV[2]), ARGV[i])
     if ARGV[i + 1] ~= '' and redis.call('HGET', ARGV[3] .. ARGV[i + 1], 'cancel') then
       canceled[#canceled + 1] = ARGV[i + 1]
@@ -112,6 +117,7 @@ _TAKE_OVER = (
     + """
 local found = {}
 for _, token in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, ARGV[3])) do
+  redis.call('ZREM', KEYS[1], token)
   redis.call('ZADD', KEYS[1], now + tonumber(ARGV[2]), token)
   redis.call('HSET', KEYS[3], token, ARGV[1])
   found[#found + 1] = token
@@ -137,7 +143,10 @@ return #due
 
 
 def claim(keys: Keys, *, queues: Sequence[str], token: str, owner: str, duration_s: float) -> Command:
-    """Take the most urgent, then oldest message of *queues*. Replies `[list, message]`, both empty: ask again, or nil."""
+    """Take the most urgent, then oldest message of *queues*. Replies `[list, message]`, or nil; both empty: ask again.
+
+    Sent again with the same *token* it replies the same: a reply may be lost, a message never.
+    """
     by_level = zip(*(keys.lists(queue) for queue in queues), strict=True)
     lists = [each for level in by_level for each in level]
     all_keys = (*_of_a_claim(keys), *lists)
@@ -161,7 +170,7 @@ def give_back(keys: Keys, *, token: str, owner: str, message: str = "") -> Comma
 
 
 def postpone(keys: Keys, *, token: str, owner: str, due_in_s: float, message: str = "") -> Command:
-    """End a claim and let its message, or *message* in its place, wait outside of the list. Replies 1, or 0 as above."""
+    """End a claim and let its message, or *message* in its place, wait outside of the list. Replies as above."""
     return ("EVAL", _POSTPONE, 5, *_of_a_claim(keys), keys.delayed, token, owner, message, due_in_s)
 
 

@@ -48,6 +48,7 @@ class Doorbell:
                 self._listen()
             except redis.RedisError as error:
                 log.debug("doorbell reconnects", error=str(error))
+                self._armed.set()  # whoever armed it waits for a ring
                 threading.Event().wait(1.0)
 
     def _listen(self) -> None:

@@ -34,8 +34,10 @@ def open_envelope(text: str, *, token: str, queue: str, tasks: Collection[str]) 
     """
     try:
         envelope = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise Malformed(f"not JSON: {error}") from error
+    if "\\ud" in text.lower() and not _is_unicode(envelope):
+        raise Malformed("half a character (a lone surrogate), which no text may have")
     if not isinstance(envelope, dict):
         raise Malformed("not a JSON object")
     headers = envelope.get("headers")
@@ -63,7 +65,7 @@ def count_redelivery(text: str) -> str:
         headers = envelope["headers"]
         before = headers.get(REDELIVERIES_HEADER)
         headers[REDELIVERIES_HEADER] = (before if isinstance(before, int) else 0) + 1
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return text
     return json.dumps(envelope)
 
@@ -73,6 +75,8 @@ def _problem(envelope: dict[str, Any], headers: dict[str, Any], *, task: str, ta
         return f"no worker here knows the task {task!r}"
     if envelope.get("content-type", "application/json") != "application/json":
         return f"content type {envelope.get('content-type')!r}; only application/json is read"
+    if headers.get("compression"):
+        return "the body is compressed; send it as it is"
     for moment in ("eta", "expires"):
         if not _is_moment(headers.get(moment)):
             return f"{moment} is no ISO 8601 time"
@@ -91,7 +95,7 @@ def _body_problem(envelope: dict[str, Any]) -> str | None:
     try:
         text = base64.b64decode(body, validate=True).decode() if encoding == "base64" else body
         parts = json.loads(text)
-    except (ValueError, binascii.Error) as error:
+    except (ValueError, binascii.Error, RecursionError) as error:
         return f"the body is not JSON: {error}"
     if not isinstance(parts, list) or len(parts) != _BODY_PARTS:
         return "the body is not [args, kwargs, embed]"
@@ -106,6 +110,14 @@ def _embed_problem(embed: dict[str, Any]) -> str | None:
         if not isinstance(embed.get(name), list | None):
             return f"{name} is no list"
     return None
+
+
+def _is_unicode(envelope: object) -> bool:
+    try:
+        json.dumps(envelope, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _is_moment(value: object) -> bool:

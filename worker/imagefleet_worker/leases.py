@@ -14,6 +14,7 @@ from typing import Any
 
 import redis
 import structlog
+from redis.exceptions import NoPermissionError
 
 from imagefleet.queues import Keys
 from imagefleet.records import Claim, Command
@@ -53,10 +54,13 @@ class Leases:
         self._client = client
         self._keys = keys
         self._duration_s = duration_s
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal's handler may hand back while this thread is inside
         self._jobs: dict[str, str] = {}
         self._unsent: list[Command] = []
         self._renewed_at = time.monotonic()
+        self._pending = ""
+        self._trusting_from = 0.0
+        self._closed = threading.Event()
         self._thread: threading.Thread | None = None
 
     def claim(self, queues: list[str]) -> Claimed | None:
@@ -67,7 +71,7 @@ class Leases:
         """
         self._start()
         while True:
-            token = uuid.uuid4().hex
+            token = self._pending or uuid.uuid4().hex
             with self._lock:  # held before it is claimed: the reply may be lost, the claim is not
                 self._jobs[token] = ""
             try:
@@ -76,7 +80,9 @@ class Leases:
                 )
             except redis.RedisError:
                 self._forget(token)
+                self._pending = token  # it may have been claimed, and only the reply be lost
                 raise
+            self._pending = ""
             if found and found[0]:
                 return Claimed(token, found[0], found[1])
             self._forget(token)
@@ -123,13 +129,19 @@ class Leases:
         """Put back everything at once and return how many messages that were."""
         with self._lock:
             tokens = list(self._jobs)
-        for token in tokens:
+        for token in reversed(tokens):  # each goes first, so the one that came first goes last
             self.give_back(token)
         return len(tokens)
 
     def stop_claiming(self) -> None:
         """Claim no more; what is held stays held."""
         self.is_claiming = False
+
+    def close(self) -> None:
+        """Renew no more; what is held goes to others when its lease runs out."""
+        self._closed.set()
+        if self._thread is not None:
+            self._thread.join(5)
 
     def _forget(self, token: str) -> bool:
         with self._lock:
@@ -150,16 +162,22 @@ class Leases:
 
     def _run(self) -> None:
         tick_s = min(_TICK_S, self._duration_s / 4)
-        while True:
-            threading.Event().wait(tick_s)
-            try:
-                self._send_unsent()
-                self._renew()
-                if self._client.execute_command(*claims.promote(self._keys)):
-                    self.wake()
-                self._redeliver()
-            except redis.RedisError as error:
-                log.warning("leases wait for redis", error=str(error))
+        while not self._closed.wait(tick_s):
+            for step in (self._renew, self._send_unsent, self._promote, self._redeliver):
+                self._try(step)
+
+    def _try(self, step: Callable[[], None]) -> None:
+        try:
+            step()
+        except redis.RedisError as error:
+            log.warning("leases wait for redis", error=str(error))
+            self._trusting_from = time.monotonic() + self._duration_s
+        except Exception:  # whatever one message or hook does, the leases of all others are renewed
+            log.exception("a step of the leases failed")
+
+    def _promote(self) -> None:
+        if self._client.execute_command(*claims.promote(self._keys)):
+            self.wake()
 
     def _send_unsent(self) -> None:
         while self._unsent:
@@ -172,9 +190,10 @@ class Leases:
             held = dict(self._jobs)
         if not held or time.monotonic() - self._renewed_at < self._duration_s / 4:
             return
-        lost, canceled = self._client.execute_command(
+        reply: Any = self._client.execute_command(
             *claims.renew(self._keys, owner=self.owner, duration_s=self._duration_s, jobs_by_token=held)
         )
+        lost, canceled = reply
         self._renewed_at = time.monotonic()
         for token in lost:
             if held[token] and self._forget(token):  # a token without a job may not have been claimed yet
@@ -185,9 +204,10 @@ class Leases:
             self.on_cancel(job_id)
 
     def _redeliver(self) -> None:
-        if self._uptime_s() < self._duration_s:
-            return  # after a restart of Redis the owners get a lease's time to come back
-        found: list[Any] = self._client.execute_command(
+        # After a restart of Redis, or where it was out of reach, the owners get a lease's time to come back.
+        if time.monotonic() < self._trusting_from or self._uptime_s() < self._duration_s:
+            return
+        found: Any = self._client.execute_command(
             *claims.take_over(self._keys, owner=self.owner, duration_s=self._duration_s)
         )
         for token, message in zip(found[::2], found[1::2], strict=True):
@@ -201,5 +221,5 @@ class Leases:
     def _uptime_s(self) -> float:
         try:
             return float(self._client.info("server")["uptime_in_seconds"])  # type: ignore[index]  # a mapping
-        except redis.exceptions.NoPermissionError:
+        except NoPermissionError:
             return float("inf")

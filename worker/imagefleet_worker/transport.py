@@ -1,7 +1,7 @@
 """The transport: kombu's own for Redis, but messages are claimed under leases instead of popped.
 
-Only what Celery consumes with acknowledgement is claimed; replies and broadcasts go kombu's way, as does everything that
-is sent. It leans on names that kombu does not promise, so kombu is pinned to one series and the fault suite runs in CI.
+Only what Celery consumes with acknowledgement is claimed; replies and broadcasts go kombu's way, as does all that is
+sent. It leans on names that kombu does not promise, so kombu is pinned to one series and the fault suite runs in CI.
 """
 
 import threading
@@ -17,7 +17,8 @@ from kombu.transport import redis as stock
 from imagefleet.queues import Keys
 from imagefleet_worker.connections import connect
 from imagefleet_worker.doorbell import Doorbell
-from imagefleet_worker.envelopes import Malformed, open_envelope
+from imagefleet_worker.envelopes import Malformed
+from imagefleet_worker.intake import Intake
 from imagefleet_worker.leases import Claimed, Leases
 from imagefleet_worker.settings import Settings
 
@@ -31,10 +32,7 @@ class _Worker:
     leases: Leases
     keys: Keys
     bell_client: "redis.Redis"
-    #: Names of the tasks that this process can run.
-    tasks: Callable[[], Any]
-    #: Called with the claim and what is wrong with its message.
-    on_malformed: Callable[[Claimed, Malformed], None]
+    intake: Intake
 
 
 _worker: _Worker | None = None
@@ -49,9 +47,10 @@ def install(app: Any, settings: Settings, *, on_malformed: Callable[[Claimed, Ma
         leases=leases,
         keys=keys,
         bell_client=connect(settings.redis, protocol=3),
-        tasks=lambda: app.tasks,
-        on_malformed=on_malformed,
+        intake=Intake(leases, tasks=lambda: app.tasks, on_malformed=on_malformed),
     )
+    # The held are counted here, also over a reconnect; Celery would count them a second time.
+    app.conf.worker_enable_prefetch_count_reduction = False
     TRANSPORT_ALIASES["redis"] = TRANSPORT_ALIASES["rediss"] = f"{__name__}:Transport"
     TRANSPORT_ALIASES["sentinel"] = f"{__name__}:SentinelTransport"
     return leases
@@ -70,6 +69,9 @@ class QoS(virtual.QoS):
 
     def can_consume(self) -> bool:
         """Whether one more message may be claimed."""
+        channel: Any = self.channel
+        if not channel.claims:  # replies and broadcasts are always read
+            return True
         leases = _installed().leases
         return leases.is_claiming and (not self.prefetch_count or leases.count() < self.prefetch_count)
 
@@ -83,7 +85,10 @@ class QoS(virtual.QoS):
     def reject(self, delivery_tag: str, requeue: bool = False) -> None:  # noqa: FBT001, FBT002  # kombu's signature
         """End the claim; with *requeue* the message goes back first in its list."""
         leases = _installed().leases
-        (leases.give_back if requeue else leases.ack)(delivery_tag)
+        if requeue:
+            leases.give_back(delivery_tag)
+        elif not _installed().intake.note_refusal(delivery_tag):
+            leases.ack(delivery_tag)
 
     def restore_unacked_once(self, stderr: Any = None) -> None:
         """Nothing: a broken connection is no reason to run a running job again."""
@@ -97,6 +102,8 @@ class Claiming:
 
     QoS = QoS
     do_restore = False
+    _rung: threading.Event
+    _bell: Doorbell
 
     def basic_consume(self, queue: str, no_ack: bool, callback: Any, consumer_tag: str, **kwargs: Any) -> Any:  # noqa: FBT001  # kombu's signature
         """Consume *queue*; by claims unless it needs no acknowledgement."""
@@ -123,6 +130,11 @@ class Claiming:
     def _claimed_queues(self) -> list[str]:
         return self.__dict__.setdefault("_claimed", [])
 
+    @property
+    def claims(self) -> bool:
+        """Whether any queue is consumed by claims here."""
+        return bool(self._claimed_queues)
+
     def claim_all(self) -> None:
         """Claim and deliver for as long as there are messages, and the process can use one."""
         worker = _installed()
@@ -130,24 +142,18 @@ class Claiming:
             return
         while self.qos.can_consume() and worker.leases.gate():  # type: ignore[attr-defined]  # kombu's
             self._rung.clear()
-            claimed = worker.leases.claim(self._claimed_queues)
+            try:
+                claimed = worker.leases.claim(self._claimed_queues)
+            except redis.ResponseError as error:  # read-only, or it cannot save: that may pass
+                log.warning("redis refuses claims; asking every second", error=str(error))
+                self._ring_later()
+                return
             if claimed is None:
                 self._bell.arm()
                 return
             self._rung.set()
-            self._take(claimed, worker)
-
-    def _take(self, claimed: Claimed, worker: _Worker) -> None:
-        queue = self._queue_of(claimed.list_key, worker.keys)
-        try:
-            envelope = open_envelope(claimed.message, token=claimed.token, queue=queue, tasks=worker.tasks())
-        except Malformed as problem:
-            log.warning("malformed message", reason=problem.reason, message_id=problem.message_id, task=problem.task)
-            worker.on_malformed(claimed, problem)
-            worker.leases.ack(claimed.token)
-            return
-        worker.leases.note_job(claimed.token, envelope["headers"]["id"])
-        self.connection._deliver(envelope, queue)  # type: ignore[attr-defined]  # noqa: SLF001  # kombu's way in
+            queue = self._queue_of(claimed.list_key, worker.keys)
+            worker.intake.take(claimed, queue, deliver=self.connection._deliver)  # type: ignore[attr-defined]  # noqa: SLF001  # kombu's way in
 
     def _queue_of(self, list_key: str, keys: Keys) -> str:
         return next(queue for queue in self._claimed_queues if list_key in keys.lists(queue))
@@ -167,6 +173,11 @@ class Claiming:
         if lists:
             self.__dict__["_bell"] = Doorbell(worker.bell_client, list_keys=lists, on_ring=ring)
 
+    def _ring_later(self) -> None:
+        timer = threading.Timer(1.0, self._rung.set)
+        timer.daemon = True
+        timer.start()
+
     def _take_down_bell(self) -> None:
         bell: Doorbell | None = self.__dict__.pop("_bell", None)
         if bell:
@@ -185,15 +196,15 @@ class Poller(stock.MultiChannelPoller):
     def on_poll_start(self) -> None:
         """Called by the loop before it waits."""
         super().on_poll_start()
-        for channel in list(self._channels):
+        for channel in list(self._channels):  # pyright: ignore[reportAttributeAccessIssue]  # kombu's, not in its stubs
             channel.claim_all()
 
 
-class Channel(Claiming, stock.Channel):
+class Channel(Claiming, stock.Channel):  # pyright: ignore[reportIncompatibleMethodOverride]  # the stubs are of kombu 5.5
     """A channel to one Redis server."""
 
 
-class SentinelChannel(Claiming, stock.SentinelChannel):
+class SentinelChannel(Claiming, stock.SentinelChannel):  # pyright: ignore[reportIncompatibleMethodOverride]  # the stubs are of kombu 5.5
     """A channel to the master that sentinels know."""
 
 
