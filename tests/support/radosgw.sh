@@ -87,7 +87,7 @@ start_store() {
     monmaptool --create --fsid "$(sed -n 's/^fsid = //p' "$folder/ceph.conf")" \
         --addv a "[${monitors//\/0/}]" "$folder/monmap" >/dev/null
     ceph-mon -c "$folder/ceph.conf" -i a --mkfs --monmap "$folder/monmap" --keyring "$folder/keyring"
-    ceph-mon -c "$folder/ceph.conf" -i a
+    ceph-mon -c "$folder/ceph.conf" -i a >/dev/null 2>&1 # daemons must not hold on to the caller's pipe
     wait_for 30 "the monitor" "${ceph[@]}" mon stat
 
     local uuid
@@ -106,7 +106,7 @@ up() {
     ceph=(ceph -c "$folder/ceph.conf" --connect-timeout 5)
     write_configuration
     start_store
-    radosgw -c "$folder/ceph.conf" -n client.rgw
+    radosgw -c "$folder/ceph.conf" -n client.rgw >/dev/null 2>&1
     wait_for 60 "the gateway" python3 -c "import socket; socket.create_connection(('127.0.0.1', $port), 1)"
     radosgw-admin -c "$folder/ceph.conf" -n client.rgw user create --uid=test --display-name=test \
         --access-key="$key" --secret-key="$secret" >/dev/null 2>&1
