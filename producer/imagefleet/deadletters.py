@@ -93,7 +93,7 @@ class DeadLetter(BaseModel):
 
 
 def add(keys: Keys, letter: DeadLetter, *, most: int, ttl_s: int) -> Command:
-    """Put *letter* there; those older than *ttl_s*, and the oldest above *most*, make way. Replies how many there are."""
+    """Put *letter* there; those older than *ttl_s* and the oldest above *most* make way. Replies how many are left."""
     return ("EVAL", _ADD, 2, keys.dead, keys.dead_index, letter.id, letter.model_dump_json(), most, ttl_s)
 
 
@@ -108,7 +108,7 @@ def read(keys: Keys, letter_id: str) -> Command:
 
 
 def replay(keys: Keys, letter: DeadLetter) -> Command:
-    """Put the message back, as new: neither its redeliveries nor its failed record count. Replies 1, or 0: not there."""
+    """Put the message back as new: neither its redeliveries nor its record count. Replies 1, or 0: not there."""
     all_keys = (keys.dead, keys.dead_index, letter.list_key, keys.job(letter.job_id or ""))
     return ("EVAL", _REPLAY, 4, *all_keys, letter.id, _as_new(letter.original), "1" if letter.job_id else "0")
 

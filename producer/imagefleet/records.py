@@ -1,8 +1,8 @@
 """The record of a job: the one place in Redis that knows its status, and every change that status can make.
 
-Each function returns a command, a tuple for `redis.Redis.execute_command` (or its asyncio twin), so that the client, its
-asyncio twin and the worker share one set of transitions. All are single scripts: a record never holds half a change, and
-of two ends that race for a job exactly one is recorded.
+Each function returns a command, a tuple for `redis.Redis.execute_command` (or its asyncio twin), so that the client,
+its asyncio twin and the worker share one set of transitions. All are single scripts: a record never holds half a
+change, and of two ends that race for a job exactly one is recorded.
 
 Fields: status, model, queued_at, started_at, ended_at (Redis time, seconds), worker, attempts, progress (`done/total`),
 cancel (`1` once somebody asked), webhook and metadata (JSON, for an end before any worker saw the job), result (JSON).
