@@ -3,13 +3,13 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+
+from imagefleet.records import Claim
 from imagefleet_worker.errors import JobCanceled, JobExpired, LeaseLost
 from imagefleet_worker.flights import Flight, Flights
 
-from imagefleet.records import Claim
 
-
-def flight(job_id: str = "a", token: str = "t") -> Flight:
+def flight(job_id: str = "a", token: str = "t") -> Flight:  # noqa: S107  # no password
     return Flight(job_id, claim=Claim(token, "me"))
 
 

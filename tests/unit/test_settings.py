@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from imagefleet_worker.errors import SettingsInvalid
 from imagefleet_worker.settings import EngineMode, Settings
 
@@ -35,7 +36,7 @@ def test_an_empty_variable_means_the_default(monkeypatch: pytest.MonkeyPatch) ->
     """Compose files and charts pass empty strings for what is not set."""
     monkeypatch.setenv("IMAGEFLEET_ENGINE_MODE", "")
 
-    assert EngineMode.MERGE == Settings.load().engine.mode
+    assert Settings.load().engine.mode == EngineMode.MERGE
 
 
 def test_secrets_are_split_and_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -44,7 +45,7 @@ def test_secrets_are_split_and_never_shown(monkeypatch: pytest.MonkeyPatch) -> N
 
     webhook = Settings.load().webhook
 
-    assert ["whsec_one", "whsec_two"] == [secret.get_secret_value() for secret in webhook.secrets]
+    assert [secret.get_secret_value() for secret in webhook.secrets] == ["whsec_one", "whsec_two"]
     assert "whsec" not in repr(webhook)
 
 

@@ -154,10 +154,10 @@ class WebhookSettings(BaseSettings):
         }
 
 
-class LimitSettings(BaseSettings, JobLimits):
+class LimitSettings(BaseSettings, JobLimits):  # pyright: ignore[reportIncompatibleVariableOverride]  # one must win
     """What one job may ask for."""
 
-    model_config = _group("LIMIT")  # pyright: ignore[reportIncompatibleVariableOverride]  # one of the two must win
+    model_config = _group("LIMIT")
 
 
 class LogFormat(StrEnum):
