@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from imagefleet_worker.children import Child
 from imagefleet_worker.local_fleet import is_ready
 
+_LEFT_ALIVE = 1
+
 
 @dataclass
 class Seat:
@@ -44,9 +46,12 @@ class Crew:
                 self._seats[index] = self._fill()
 
     def kill_one(self, chance: random.Random) -> tuple[str, float] | None:
-        """Kill a ready worker as a crash would and replace it; its name and when, or None where none is ready."""
+        """Kill a ready worker as a crash would and replace it; its name and when.
+
+        None where it would be the last: what a dead one held is redelivered by those who live.
+        """
         ready = [index for index, seat in enumerate(self._seats) if seat.is_ready]
-        if not ready:
+        if len(ready) <= _LEFT_ALIVE:
             return None
         index = chance.choice(ready)
         victim = self._seats[index]
