@@ -246,9 +246,7 @@ BAD_JOBS: list[tuple[Any, str]] = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("job", "field"), BAD_JOBS, ids=[f"{field}-{number}" for number, (_, field) in enumerate(BAD_JOBS)]
-)
+@pytest.mark.parametrize(("job", "field"), BAD_JOBS, ids=[f"{n}-{field}" for n, (_, field) in enumerate(BAD_JOBS)])
 def test_a_bad_job_that_nobody_checked_ends_as_failed(fleet: Fleet, client: Client, job: Any, field: str) -> None:
     """With a code and the name of the field, and the worker goes on."""
     sent = foreign_app(fleet).send_task("imagefleet.generate", kwargs={"job": job}, queue="imagefleet.default")

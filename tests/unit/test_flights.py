@@ -9,8 +9,8 @@ from imagefleet_worker.errors import JobCanceled, JobExpired, LeaseLost
 from imagefleet_worker.flights import Flight, Flights
 
 
-def flight(job_id: str = "a", token: str = "t") -> Flight:  # noqa: S107  # no password
-    return Flight(job_id, claim=Claim(token, "me"))
+def flight(job_id: str = "a", claim_id: str = "t") -> Flight:
+    return Flight(job_id, claim=Claim(claim_id, "me"))
 
 
 def test_an_undisturbed_flight_may_go_on() -> None:
