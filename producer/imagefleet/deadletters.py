@@ -13,12 +13,13 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from imagefleet.queues import REDELIVERIES_HEADER, Keys
 from imagefleet.records import Command
 
-_NOW: Final = "local t = redis.call('TIME'); local now = tonumber(t[1])\n"
+_NOW: Final = "local t = redis.call('TIME'); local now = tonumber(t[1]) + tonumber(t[2]) / 1e6\n"
 
 # KEYS: dead, index. ARGV: id, letter, most, time to live.
 _ADD = (
     _NOW
     + """
+redis.call('ZREM', KEYS[2], ARGV[1])  -- a full Redis refuses a script only at its first write, if that could grow
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
 redis.call('ZADD', KEYS[2], now, ARGV[1])
 local function drop(ids)
