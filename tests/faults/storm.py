@@ -2,9 +2,10 @@
 
     python -m tests.faults.storm --jobs 1000 --kills 30 [--workers 3] [--lease 5] [--seed 1] [--stock]
 
-About 70 % of the kills are `kill -9` of a random worker, replaced at once, as soon as another one is up; the others are `kill -9` of Redis (AOF on),
-started again at once, and `CLIENT KILL TYPE normal`. 3 % of the requests to S3 go wrong throughout. With `--stock` the
-same falls on stock Celery with acks_late. Last line: one JSON object.
+About 70 % of the kills are `kill -9` of a random worker, replaced at once; one other is up, since it takes somebody
+alive to notice. The rest are `kill -9` of Redis (AOF on), started again at once, and `CLIENT KILL TYPE normal`. 3 % of
+the requests to S3 go wrong throughout. With `--stock` the same falls on stock Celery with acks_late. Last line: one
+JSON object.
 """
 
 import argparse

@@ -5,6 +5,7 @@ Each test breaks one of two workers or what they lean on, and looks at what a us
 """
 
 import json
+import shutil
 import signal
 import time
 from collections.abc import Generator
@@ -28,7 +29,7 @@ from tests.support.flaky_s3 import FAIR, Weather
 from tests.support.processes import wait_until_ready
 from tests.support.waiting import wait_until
 
-from imagefleet import JobStatus, QueueUnavailable, deadletters
+from imagefleet import JobNotFound, JobStatus, QueueUnavailable, deadletters
 from imagefleet.deadletters import DeadLetter
 from imagefleet.webhooks import Event
 from imagefleet_worker.errors import ExitCode
@@ -191,6 +192,24 @@ def test_a_restart_of_redis_costs_no_job(pair: Pair) -> None:
 
     assert result.attempts == 1
     assert pair.the_one_result(waiting).attempts == 1
+    assert victim.is_running
+
+
+def test_a_redis_that_comes_back_empty_loses_what_it_held_and_no_worker(pair: Pair) -> None:
+    """Without AOF a crash of Redis takes every record with it: the workers drop what is nobody's, and take new jobs."""
+    victim, other = pair.workers()
+    with stopped(other):
+        job_id = pair.begin(victim)
+        pair.fleet.redis.kill()
+        shutil.rmtree(pair.fleet.redis.folder / "appendonlydir")
+        pair.fleet.redis.start()
+        start = time.monotonic()
+        following = pair.the_one_result(pair.client.submit(JOB, steps=4, webhook=WEBHOOK))
+        measured("Redis killed and back without its data, until a new job has ended", time.monotonic() - start)
+
+    with pytest.raises(JobNotFound):
+        pair.client.get(job_id)
+    assert following.attempts == 1
     assert victim.is_running
 
 
