@@ -1,9 +1,11 @@
 """What the metrics page says."""
 
 import math
+import re
 import shutil
 import subprocess
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -83,6 +85,16 @@ def test_every_name_has_its_type_and_a_meaning_from_the_start() -> None:
 
     assert {name: family.type for name, family in found.items()} == NAMES
     assert all(family.documentation.endswith(".") for family in found.values())
+
+
+def test_the_documentation_has_every_name() -> None:
+    """And in its expressions no other."""
+    text = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()
+    rows = dict(re.findall(r"^\| `(imagefleet_\w+)` \| (\w+) \|", text, re.MULTILINE))
+
+    assert {f"{name}_total" if kind == "counter" else name: kind for name, kind in NAMES.items()} == rows
+    used = {name.removesuffix("_bucket") for name in re.findall(r"imagefleet_[a-z_]+", text)}
+    assert used == set(rows)
 
 
 def test_jobs_are_counted_by_how_they_ended(metrics: Metrics) -> None:
