@@ -20,6 +20,7 @@ _REFUSED: Final = tuple(
     ipaddress.ip_network(network)
     for network in (
         "100.64.0.0/10",  # carrier-grade NAT
+        "168.63.129.16/32",  # Azure's own, answers only from inside
         "192.0.0.0/24",
         "192.88.99.0/24",  # 6to4 relays
         "198.18.0.0/15",  # benchmarks
@@ -45,16 +46,15 @@ class Target:
     #: The name in the URL: for the Host header, and for the certificate.
     host: str
     port: int
-    #: The address that the connection goes to.
-    address: str
+    #: The addresses that a connection may go to, all of them checked, the best first.
+    addresses: tuple[str, ...]
     #: Path and query, as they stand in the URL.
     path: str
 
     @property
-    def url(self) -> str:
-        """The URL with the checked address in the place of the name."""
-        address = f"[{self.address}]" if ":" in self.address else self.address
-        return f"{self.scheme}://{address}:{self.port}{self.path}"
+    def address(self) -> str:
+        """The address to connect to first."""
+        return self.addresses[0]
 
     @property
     def host_header(self) -> str:
@@ -65,6 +65,8 @@ class Target:
 
 def resolve(url: str, *, allow_hosts: Iterable[str] = ()) -> Target:
     """Where *url* leads, if a webhook may go there; *allow_hosts* are names, addresses or networks that may be private.
+
+    Every address of the name must be public or allowed; one that is not refuses them all.
 
     Raises:
         AddressRefused: where it may not; trying again is of no use.
@@ -80,7 +82,7 @@ def resolve(url: str, *, allow_hosts: Iterable[str] = ()) -> Target:
                     f"{host} leads to {address}, which is not public; see IMAGEFLEET_WEBHOOK_ALLOW_HOSTS"
                 )
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    return Target(parts.scheme, host, port, str(addresses[0]), path)
+    return Target(parts.scheme, host, port, tuple(map(str, addresses)), path)
 
 
 def _split(url: str) -> tuple[SplitResult, str, int]:
@@ -108,7 +110,9 @@ def _addresses(host: str, port: int) -> list[Address]:
     """All addresses of *host*. The system's resolver also reads `127.1`, `0177.0.0.1` and `2130706433`."""
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as error:
+    except UnicodeError as error:
+        raise AddressRefused(f"{host} is no name: {error}") from error
+    except OSError as error:
         raise DeliveryFailed(f"{host} has no address: {error}") from error
     if not found:
         raise DeliveryFailed(f"{host} has no address")

@@ -2,20 +2,24 @@
 
 import hashlib
 import io
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from PIL import Image, PngImagePlugin
 from PIL.ExifTags import IFD, Base
 from pydantic import JsonValue
 
 from imagefleet.jobs import ImageFormat
+from imagefleet_worker.captions import caption
 from imagefleet_worker.settings import EncodingSettings
 
 #: From this quality on, JPEG keeps the full resolution of colour.
-_FULL_COLOUR_QUALITY = 95
+_FULL_COLOUR_QUALITY: Final = 95
+#: A JPEG segment holds 65,533 bytes, the rest of the EXIF data included.
+_EXIF_BYTES: Final = 64_000
+#: Pillow reads no longer text from a PNG.
+_PNG_TEXT_BYTES: Final = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +48,15 @@ def encode(
 ) -> EncodedImage:
     """Write *image* as a file of *format*; *parameters* go inside as JSON unless the settings forbid it.
 
-    In PNG they are the text `parameters`, in WebP and JPEG the EXIF `UserComment`. Without *quality*, WebP is lossless.
+    In PNG they are the text `parameters`, in WebP and JPEG the EXIF `UserComment`; a prompt too long for that is cut.
+    Without *quality*, WebP is lossless and JPEG has the settings' quality. Many threads may call it, also with the same
+    *image*, which stays as it was.
     """
-    text = json.dumps(parameters, ensure_ascii=False) if settings.embed_parameters else ""
     buffer = io.BytesIO()
     # A copy, because saving writes options into the image object, and two threads would exchange theirs.
     picture = image.convert("RGB") if format is ImageFormat.JPEG else image.copy()
-    picture.save(buffer, **_options(format, quality, text=text, settings=settings))
+    embedded = parameters if settings.embed_parameters else {}
+    picture.save(buffer, **_options(format, quality, parameters=embedded, settings=settings))
     data = buffer.getvalue()
     return EncodedImage(
         data=data,
@@ -66,27 +72,32 @@ def _options(
     format: ImageFormat,  # noqa: A002  # the contract's word
     quality: int | None,
     *,
-    text: str,
+    parameters: Mapping[str, JsonValue],
     settings: EncodingSettings,
 ) -> dict[str, Any]:
     if format is ImageFormat.PNG:
-        info = PngImagePlugin.PngInfo()
-        if text:
-            info.add_itxt("parameters", text) if not text.isascii() else info.add_text("parameters", text)
-        return {"format": "PNG", "compress_level": settings.png_level, "pnginfo": info}
-    exif = _exif(text)
+        return {"format": "PNG", "compress_level": settings.png_level, "pnginfo": _png_text(parameters)}
+    exif = {"exif": _exif(parameters)} if parameters else {}
     if format is ImageFormat.JPEG:
-        chosen = quality or settings.jpeg_quality
+        chosen = settings.jpeg_quality if quality is None else quality
         sampling = {"subsampling": 0} if chosen >= _FULL_COLOUR_QUALITY else {}
-        return {"format": "JPEG", "quality": chosen, "exif": exif, **sampling}
+        return {"format": "JPEG", "quality": chosen, **exif, **sampling}
     kind: dict[str, Any] = {"lossless": True} if quality is None else {"quality": quality}
-    return {"format": "WEBP", "method": settings.webp_method, "exif": exif, **kind}
+    return {"format": "WEBP", "method": settings.webp_method, **exif, **kind}
 
 
-def _exif(text: str) -> bytes:
-    exif = Image.Exif()
-    if text:
-        exif[Base.Software] = "imagefleet"
-        comment = b"UNICODE\0" + text.encode("utf-16-be")
-        exif.get_ifd(IFD.Exif)[Base.UserComment] = comment
+def _png_text(parameters: Mapping[str, JsonValue]) -> PngImagePlugin.PngInfo:
+    info = PngImagePlugin.PngInfo()
+    if parameters:
+        text = caption(parameters, most=_PNG_TEXT_BYTES, weigh=lambda text: len(text.encode()))
+        add = info.add_text if text.isascii() else info.add_itxt  # tEXt is Latin-1, iTXt is UTF-8
+        add("parameters", text)
+    return info
+
+
+def _exif(parameters: Mapping[str, JsonValue]) -> bytes:
+    text = caption(parameters, most=_EXIF_BYTES, weigh=lambda text: len(text.encode("utf-16-be")))
+    exif = Image.Exif()  # big-endian, and so is the comment in it
+    exif[Base.Software] = "imagefleet"
+    exif.get_ifd(IFD.Exif)[Base.UserComment] = b"UNICODE\0" + text.encode("utf-16-be")
     return exif.tobytes()
