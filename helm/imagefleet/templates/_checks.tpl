@@ -70,6 +70,7 @@
   "IMAGEFLEET_WEBHOOK_SECRETS" "sender.existingSecret"
   "IMAGEFLEET_WEBHOOK_ALLOW_HOSTS" "sender.allowHosts" -}}
 {{- range $name, $_ := .settings -}}
+{{- if not (regexMatch "^IMAGEFLEET_[A-Z0-9_]+$" $name) }}{{ fail (printf "%s: %s is no setting: their names begin with IMAGEFLEET_; other variables belong in models[].env" $.where $name) }}{{ end -}}
 {{- if hasKey $owned $name }}{{ fail (printf "%s: %s belongs to the chart; set %s instead" $.where $name (get $owned $name)) }}{{ end -}}
 {{- end -}}
 {{- end -}}

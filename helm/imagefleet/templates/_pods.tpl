@@ -31,7 +31,7 @@ capabilities: {drop: [ALL]}
 {{- if $values.metrics.enabled }}
 - {name: IMAGEFLEET_METRICS_PORT, value: {{ $values.metrics.port | int64 | quote }}}
 {{- end }}
-{{- range $name, $value := merge (dict) .settings $values.settings }}
+{{- range $name, $value := mergeOverwrite (dict) $values.settings .settings }}
 - {name: {{ $name }}, value: {{ $value | quote }}}
 {{- end }}
 {{- end -}}
