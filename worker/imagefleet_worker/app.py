@@ -10,7 +10,7 @@ import sys
 import traceback
 from typing import Any
 
-from celery import Celery, signals
+from celery import Celery, platforms, signals
 
 from imagefleet.queues import queue_for
 from imagefleet_worker import lifecycle, telemetry
@@ -91,9 +91,20 @@ def _open(sender: Any = None, **_: Any) -> None:
         sys.exit(ExitCode.INTERNAL_ERROR)
 
 
+@signals.worker_ready.connect
+def _hear_sigquit(**_: Any) -> None:
+    _hand_back_at("SIGQUIT")
+
+
 @signals.worker_shutting_down.connect
 def _drain(how: str = "Warm", **_: Any) -> None:
+    _hand_back_at("SIGINT")  # the second Ctrl-C
     lifecycle.drain(at_once=how != "Warm")
+
+
+def _hand_back_at(signal_name: str) -> None:
+    """Celery's own way to end at once is to cancel what runs, which it cannot with threads: it raises, and waits."""
+    platforms.signals[signal_name] = lambda *_: lifecycle.drain(at_once=True)  # type: ignore[misc]
 
 
 @signals.task_postrun.connect
