@@ -5,7 +5,7 @@ from typing import Any
 
 import redis
 import structlog
-from redis.exceptions import ReadOnlyError
+from redis.exceptions import OutOfMemoryError, ReadOnlyError
 
 from imagefleet.records import Command
 from imagefleet_worker.flights import Flight
@@ -36,8 +36,10 @@ class Patience:
                 return self._client.execute_command(*command)
             except (redis.ConnectionError, redis.TimeoutError, ReadOnlyError) as error:
                 log.warning("waiting for redis", job_id=flight.job_id, error=str(error))
+            except OutOfMemoryError as error:
+                log.warning("waiting for memory in redis", job_id=flight.job_id, error=str(error))
             except redis.ResponseError as error:
-                if not str(error).startswith(("OOM", "LOADING", "MISCONF", "MASTERDOWN")):
+                if not str(error).startswith(("LOADING", "MISCONF", "MASTERDOWN")):
                     raise
                 log.warning("redis refuses for now", job_id=flight.job_id, error=str(error))
             if flight.is_lost:
