@@ -4,7 +4,6 @@ Source of headers and signature: Standard Webhooks, https://github.com/standard-
 """
 
 import base64
-import binascii
 import hashlib
 import hmac
 import time
@@ -97,5 +96,5 @@ def verify(body: bytes, headers: Mapping[str, Any], *, secret: str, now: float |
 def _key(secret: str) -> bytes:
     try:
         return base64.b64decode(secret.removeprefix(_SECRET_PREFIX), validate=True)
-    except binascii.Error as error:
+    except ValueError as error:
         raise InvalidSignature("the secret must be base64, with or without whsec_ before it") from error
