@@ -132,7 +132,7 @@ class StockFleet:
         return child
 
     def submit(self, jobs: list[GenerationJob]) -> None:
-        """Queue all jobs."""
+        """Queue *jobs*."""
         for job in jobs:
             wire = {name: value for name, value in as_mapping(job).items() if name != "webhook"}
             self._seeds[str(generate.delay(wire).id)] = job.seed or 0

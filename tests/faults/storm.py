@@ -32,7 +32,8 @@ from imagefleet import GenerationJob
 from imagefleet_worker.children import Child
 
 _TICK_S = 0.05
-_LOOK_S = 0.5
+_LOOK_S = 0.15
+_READY = 2
 _S3_FAULTS = 0.03
 
 
@@ -54,10 +55,15 @@ class Contender(Protocol):
 class Storm:
     """One storm over one contender."""
 
-    def __init__(self, contender: Contender, fleet: Fleet, *, options: argparse.Namespace) -> None:
+    def __init__(
+        self, contender: Contender, fleet: Fleet, *, jobs: list[GenerationJob], options: argparse.Namespace
+    ) -> None:
         self._contender = contender
         self._fleet = fleet
         self._jobs: int = options.jobs
+        #: A portion is queued when two workers are up, and the next kill falls into the middle of it.
+        self._portions = [jobs[i :: options.kills + 1] for i in range(options.kills + 1)]
+        self._kill_at: float | None = None
         self._chance = random.Random(options.seed)
         self._plan = _plan(options.kills, chance=self._chance)
         self._done_kills: Counter[str] = Counter()
@@ -91,9 +97,19 @@ class Storm:
             ended = self._contender.ended()
             if ended != self._ended:
                 self._ended, self._news_at = ended, now
-        done = sum(self._done_kills.values())
-        if done < len(self._plan) and self._ended >= self._jobs * 0.95 * (done + 0.5) / len(self._plan):
-            self._kill(self._plan[done])
+        if self._kill_at is None:
+            self._feed()
+        elif self._ended >= self._kill_at:
+            self._kill(self._plan[sum(self._done_kills.values())])
+
+    def _feed(self) -> None:
+        if not self._portions or self.crew.ready < _READY:
+            return
+        portion = self._portions.pop()
+        self._contender.submit(portion)
+        self._news_at = time.monotonic()
+        if self._portions:  # the last one runs out in peace
+            self._kill_at = self._ended + len(portion) * self._chance.uniform(0, 0.7)
 
     def _kill(self, kind: str) -> None:
         if kind == "worker":
@@ -110,6 +126,7 @@ class Storm:
             with self._fleet.raw() as raw:
                 raw.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
         self._done_kills[kind] += 1
+        self._kill_at = None
         print(f"{self._ended:5} jobs: killed {kind}; {self.crew.ready} workers ready", flush=True)
 
     def _is_idle(self) -> bool:
@@ -140,9 +157,8 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         kind = StockFleet if options.stock else OurFleet
         contender: Contender = kind(fleet, lease_s=options.lease)
         stack.callback(contender.close)
-        contender.submit(jobs)
         start = time.monotonic()
-        storm = Storm(contender, fleet, options=options)
+        storm = Storm(contender, fleet, jobs=jobs, options=options)
         storm.rage()
         seconds = time.monotonic() - start
         return _figures(storm, contender.count(expected), flaky=flaky, options=options) | {"seconds": round(seconds, 1)}

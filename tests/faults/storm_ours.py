@@ -38,9 +38,9 @@ class OurFleet:
         return self._fleet.start(name, env=self._env)
 
     def submit(self, jobs: list[GenerationJob]) -> None:
-        """Queue all jobs."""
+        """Queue *jobs*."""
         with self._fleet.client() as client:
-            self._ids = client.submit_many(jobs)
+            self._ids += client.submit_many(jobs)
 
     def ended(self) -> int:
         """How many jobs have ended."""
