@@ -10,7 +10,7 @@ import sys
 import traceback
 from typing import Any
 
-from celery import Celery, platforms, signals
+from celery import Celery, bootsteps, platforms, signals
 
 from imagefleet.queues import queue_for
 from imagefleet_worker import lifecycle, telemetry
@@ -71,6 +71,26 @@ app = Celery("imagefleet", include=["imagefleet_worker.tasks"], set_as_current=F
 app.conf.update(configuration(_values))
 
 
+class LoopBeat(bootsteps.StartStopStep):
+    """Marks each second in which Celery's event loop turns, for probes."""
+
+    requires = ("celery.worker.consumer.tasks:Tasks",)
+
+    def register_with_event_loop(self, parent: Any, hub: Any) -> None:  # noqa: ARG002  # Celery's signature
+        """The loop is about to turn."""
+        if beat := lifecycle.heartbeat():
+            beat.consuming(yes=True)
+            hub.timer.call_repeatedly(1.0, beat.turn)
+
+    def stop(self, parent: Any) -> None:  # noqa: ARG002  # Celery's signature
+        """The loop has been left: Celery ends, or connects again."""
+        if beat := lifecycle.heartbeat():
+            beat.consuming(yes=False)
+
+
+app.steps["consumer"].add(LoopBeat)
+
+
 @signals.setup_logging.connect
 def _log(**_: Any) -> None:
     telemetry.configure(_values.worker)
@@ -83,9 +103,8 @@ def _prepare(**_: Any) -> None:
 
 @signals.worker_init.connect
 def _open(sender: Any = None, **_: Any) -> None:
-    queues = set(app.amqp.queues.consume_from)
     try:
-        lifecycle.open_worker(_values, worker=sender.hostname, makes_images=queue_for(_values.model.alias) in queues)
+        lifecycle.open_worker(_values, worker=sender.hostname, queues=tuple(app.amqp.queues.consume_from))
     except Exception:  # noqa: BLE001  # Celery would drop it, and take jobs with a worker that is half open
         traceback.print_exc()
         sys.exit(ExitCode.INTERNAL_ERROR)

@@ -20,6 +20,7 @@ from imagefleet.results import FinalStatus, JobError, JobResult, JobStatus
 from imagefleet_worker.errors import DeviceFault, JobCanceled, JobExpired, LeaseLost, Poisoned, WorkerError
 from imagefleet_worker.flights import Flight, Flights
 from imagefleet_worker.generation import Circumstances, Studio, generate
+from imagefleet_worker.metrics import Metrics
 from imagefleet_worker.patience import Patience
 from imagefleet_worker.progress import ProgressBoard
 from imagefleet_worker.settings import Settings
@@ -50,6 +51,7 @@ class Desk:
     flights: Flights
     board: ProgressBoard
     redis: Patience
+    metrics: Metrics
     #: Hands a claimed message back, due again after so many seconds.
     postpone: Callable[[str, float], None]
     #: Puts a claimed message among the dead letters, with a code, a sentence and the number of attempts.
@@ -109,11 +111,13 @@ def _run(message: Message, *, flight: Flight, desk: Desk) -> JobResult | None:
     flight.deadline = job.deadline
     if verdict == "canceled":
         flight.cancel()
+
+    def on_step(done: int, total: int) -> None:
+        desk.metrics.stepped()
+        desk.board.note(message.job_id, done, total)
+
     circumstances = Circumstances(
-        attempts=attempts,
-        queued_s=max(queued_s, 0.0),
-        alone=message.redeliveries > 0,
-        on_step=lambda done, total: desk.board.note(message.job_id, done, total),
+        attempts=attempts, queued_s=max(queued_s, 0.0), alone=message.redeliveries > 0, on_step=on_step
     )
     return _make(message, job, flight=flight, desk=desk, circumstances=circumstances)
 
@@ -212,6 +216,7 @@ def _end(result: JobResult, *, webhook: Webhook | None, flight: Flight, desk: De
         raise LeaseLost("the lease was gone when the job had ended")
     if verdict != "recorded":
         return _recorded(result.id, desk=desk, flight=flight) or result
+    desk.metrics.job_ended(result)
     log.info(
         "job ended",
         job_id=result.id,

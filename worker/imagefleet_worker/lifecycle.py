@@ -10,7 +10,7 @@ import redis
 import structlog
 
 from imagefleet.errors import InvalidJob
-from imagefleet.queues import GENERATE_TASK, Keys
+from imagefleet.queues import GENERATE_TASK, Keys, queue_for
 from imagefleet.records import Claim
 from imagefleet_worker.burial import Burial
 from imagefleet_worker.connections import connect
@@ -21,13 +21,16 @@ from imagefleet_worker.errors import (
     JobCanceled,
     JobExpired,
     ModelUnavailable,
+    SettingsInvalid,
     StorageRefused,
     StorageUnavailable,
 )
 from imagefleet_worker.flights import Flights
+from imagefleet_worker.heartbeat import Heartbeat
 from imagefleet_worker.leases import Claimed, Leases
+from imagefleet_worker.metrics import Metrics
 from imagefleet_worker.sending import Counter
-from imagefleet_worker.settings import Settings
+from imagefleet_worker.settings import Settings, keep_out
 
 log = structlog.get_logger(__name__)
 
@@ -40,6 +43,8 @@ class _Process:
     keys: Keys
     leases: Leases
     flights: Flights
+    heartbeat: Heartbeat
+    metrics: Metrics
     #: `attempts.Desk`; not named here, because a sender of webhooks must not import torch.
     desk: Any = None
     counter: Counter | None = None
@@ -59,12 +64,22 @@ def install_transport(app: Any, settings: Settings) -> None:
     leases = transport.install(app, settings, on_malformed=_on_malformed)
     leases.on_lost = flights.lose
     leases.on_cancel = flights.cancel
-    _process = _Process(settings=settings, keys=keys, leases=leases, flights=flights)
+    metrics = Metrics(model=settings.model.alias)
+    metrics.sources.leases, metrics.sources.keys = leases, keys
+    _process = _Process(
+        settings=settings,
+        keys=keys,
+        leases=leases,
+        flights=flights,
+        heartbeat=Heartbeat(settings.health.folder),
+        metrics=metrics,
+    )
 
 
-def open_worker(settings: Settings, *, worker: str, makes_images: bool) -> None:
+def open_worker(settings: Settings, *, worker: str, queues: tuple[str, ...]) -> None:
     """Reach Redis and, to make images, S3 and the model; ends the process with a named code where that fails."""
     process = _opened()
+    makes_images = queue_for(settings.model.alias) in queues
     client = connect(settings.redis)
     try:
         client.ping()
@@ -76,8 +91,10 @@ def open_worker(settings: Settings, *, worker: str, makes_images: bool) -> None:
         settings=settings.webhook,
         postpone=lambda token, due_in_s, message: process.leases.postpone(token, due_in_s=due_in_s, message=message),
         bury=burial.of_delivery,
+        count=process.metrics.webhook,
     )
     if makes_images:
+        keep_out(settings.model)
         from imagefleet_worker import opening  # noqa: PLC0415  # imports torch, which senders do without
 
         try:
@@ -89,6 +106,8 @@ def open_worker(settings: Settings, *, worker: str, makes_images: bool) -> None:
                 leases=process.leases,
                 flights=process.flights,
                 burial=burial,
+                metrics=process.metrics,
+                heartbeat=process.heartbeat,
             )
         except StorageUnavailable as error:
             _exit(ExitCode.STORAGE_UNAVAILABLE, error.message)
@@ -97,7 +116,25 @@ def open_worker(settings: Settings, *, worker: str, makes_images: bool) -> None:
         except ModelUnavailable as error:
             _exit(ExitCode.MODEL_UNAVAILABLE, error.message)
         CancelListener(client, keys=process.keys, on_cancel=process.flights.cancel)
-    log.info("worker ready", worker=worker, makes_images=makes_images)
+    _show(process, client, queues=queues)
+    log.info("worker opened", worker=worker, makes_images=makes_images)
+
+
+def heartbeat() -> Heartbeat | None:
+    """The heartbeat of this process; None where it is no worker."""
+    return _process.heartbeat if _process else None
+
+
+def _show(process: _Process, client: "redis.Redis", *, queues: tuple[str, ...]) -> None:
+    """Let probes and Prometheus see what has been opened."""
+    sources = process.metrics.sources
+    sources.redis, sources.queues = client, queues
+    try:
+        process.metrics.serve(process.settings.metrics)
+    except SettingsInvalid as error:
+        _exit(ExitCode.SETTINGS_INVALID, error.message)
+    process.heartbeat.watch_redis(client)
+    process.heartbeat.loaded()
 
 
 def desk() -> Any:
@@ -162,6 +199,7 @@ def drain(*, at_once: bool) -> None:
 
 
 def _drain(process: _Process) -> None:
+    process.heartbeat.draining()
     process.leases.stop_claiming()
     drain_s = process.settings.worker.drain_s
     log.info("draining", running=len(process.flights), seconds=drain_s)

@@ -12,7 +12,9 @@ from imagefleet_worker.engine import Engine
 from imagefleet_worker.errors import ExitCode, ModelUnavailable, StorageRefused
 from imagefleet_worker.flights import Flights
 from imagefleet_worker.generation import Studio
+from imagefleet_worker.heartbeat import Heartbeat
 from imagefleet_worker.leases import Leases
+from imagefleet_worker.metrics import Metrics
 from imagefleet_worker.patience import Patience
 from imagefleet_worker.progress import ProgressBoard
 from imagefleet_worker.settings import Settings
@@ -29,6 +31,8 @@ def open_desk(
     leases: Leases,
     flights: Flights,
     burial: Burial,
+    metrics: Metrics,
+    heartbeat: Heartbeat,
 ) -> Desk:
     """Reach the bucket, load and warm up the model, and let the engine say when a message may be claimed.
 
@@ -53,6 +57,8 @@ def open_desk(
         encoding=settings.encoding,
         worker=worker,
     )
+    metrics.sources.engine = engine.stats
+    heartbeat.watch_device(studio.watchdog.signs, timeout_s=settings.engine.job_timeout_s)
     # What is claimed and has not come to the device yet will need its room.
     leases.gate = lambda: engine.has_room(coming=max(0, leases.count() - flights.count_arrived()))
     engine.call_when_room(lambda: leases.wake())  # noqa: PLW0108  # the transport sets `wake` later
@@ -67,6 +73,7 @@ def open_desk(
         flights=flights,
         board=ProgressBoard(client, keys=keys, interval_s=settings.worker.progress_interval_s),
         redis=Patience(client),
+        metrics=metrics,
         postpone=postpone,
         bury=burial.of_job,
         abandon=_abandon,

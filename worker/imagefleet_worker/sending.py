@@ -12,6 +12,7 @@ from imagefleet.records import Claim
 from imagefleet.webhooks import Delivery
 from imagefleet_worker.delivery import deliver, next_pause_s
 from imagefleet_worker.errors import AddressRefused, DeliveryFailed, DeliveryGone
+from imagefleet_worker.metrics import Outcome
 from imagefleet_worker.settings import WebhookSettings
 
 log = structlog.get_logger(__name__)
@@ -26,6 +27,8 @@ class Counter:
     postpone: Callable[[str, float, str], None]
     #: Puts a claimed delivery among the dead letters, with a code, a sentence and the number of tries.
     bury: Callable[[str, str, str, int], None]
+    #: Counts what came of a try.
+    count: Callable[[Outcome], None]
 
 
 def send(data: Any, *, claim: Claim, counter: Counter, now: float) -> bool:
@@ -45,13 +48,17 @@ def send(data: Any, *, claim: Claim, counter: Counter, now: float) -> bool:
             log.warning("webhook postponed", reason=error.message, pause_s=round(pause_s, 1), **context)
             following = delivery.model_copy(update={"attempt": delivery.attempt + 1, "first_at": first_at})
             counter.postpone(claim.token, pause_s, _message(following))
+            counter.count("postponed")
             return True
         log.warning("webhook given up", reason=error.message, **context)
         counter.bury(claim.token, error.code, error.message, delivery.attempt)
+        counter.count("given_up")
     except (AddressRefused, DeliveryGone) as error:
         log.warning("webhook refused", code=error.code, reason=error.message, **context)
         counter.bury(claim.token, error.code, error.message, delivery.attempt)
+        counter.count("refused")
     else:
+        counter.count("delivered")
         log.info("webhook delivered", **context)
     return False
 

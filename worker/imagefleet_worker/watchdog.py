@@ -21,6 +21,7 @@ class Watchdog:
         self._timeout_s = timeout_s
         self._changed = threading.Condition()
         self._busy = 0
+        self._busy_since = 0.0
         self._last_sign = time.monotonic()
         threading.Thread(target=self._run, name="watchdog", daemon=True).start()
 
@@ -28,12 +29,18 @@ class Watchdog:
         """The device has finished something."""
         self._last_sign = time.monotonic()
 
+    def signs(self) -> tuple[float | None, float]:
+        """Since when a job has been on the device (None: none is), and its last sign, in seconds of the same clock."""
+        return (self._busy_since if self._busy else None), self._last_sign
+
     @contextmanager
     def watching(self) -> Generator[None]:
         """Expect a beat at least every `timeout_s` while the block runs."""
         with self._changed:
-            self._busy += 1
             self.beat()
+            if not self._busy:
+                self._busy_since = self._last_sign
+            self._busy += 1
             self._changed.notify()
         try:
             yield
