@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 SOURCES := producer worker tests
 
-.PHONY: help setup demo test check fix bench clean
+.PHONY: help setup demo test check fix bench chart clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,6 +30,11 @@ check: setup ## Lint, format, types and import rules
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/pyright
 	$(BIN)/lint-imports
+
+chart: setup ## Render, validate and test the Helm chart, and lint the Dockerfile
+	$(BIN)/python -m pip install --quiet -c constraints.txt --group chart
+	$(BIN)/pytest tests/chart
+	$(BIN)/hadolint docker/worker.Dockerfile
 
 fix: setup ## Mend what ruff can mend
 	$(BIN)/ruff check --fix $(SOURCES)

@@ -59,3 +59,15 @@ def is_fault(error: BaseException) -> bool:
     if accelerator_error is not None and isinstance(error, accelerator_error):
         return True
     return isinstance(error, RuntimeError) and not is_out_of_memory(error) and str(error).startswith("CUDA error:")
+
+
+def memory_bytes(device: torch.device) -> dict[str, float]:
+    """By torch's own books, for a device that hangs would not answer: allocated, reserved, peak, total; CUDA only."""
+    if device.type != "cuda":
+        return {}
+    return {
+        "allocated": torch.cuda.memory_allocated(device),
+        "reserved": torch.cuda.memory_reserved(device),
+        "peak": torch.cuda.max_memory_allocated(device),
+        "total": torch.cuda.get_device_properties(device).total_memory,
+    }

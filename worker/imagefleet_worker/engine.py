@@ -10,7 +10,7 @@ from PIL import Image
 
 from imagefleet.jobs import GenerationJob
 from imagefleet_worker.decoding import Decoder
-from imagefleet_worker.device import choose_device, choose_dtype, describe_device, free_memory
+from imagefleet_worker.device import choose_device, choose_dtype, describe_device, free_memory, memory_bytes
 from imagefleet_worker.errors import JobRejected, ModelUnavailable, OutOfMemory, WorkerError
 from imagefleet_worker.families import Family, family_of
 from imagefleet_worker.meeting import Counts, MeetingPoint
@@ -148,6 +148,10 @@ class Engine:
             "busy_seconds": counts.seconds + self._decoder.seconds,
             "jobs": self._turns.count(),
         }
+
+    def memory(self) -> dict[str, float]:
+        """Bytes of the device's memory by kind, as `device.memory_bytes`."""
+        return memory_bytes(self._pipe.device)
 
     def close(self) -> None:
         """Give the pipeline's modules their own methods back."""

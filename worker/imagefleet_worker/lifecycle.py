@@ -29,8 +29,9 @@ from imagefleet_worker.flights import Flights
 from imagefleet_worker.heartbeat import Heartbeat
 from imagefleet_worker.leases import Claimed, Leases
 from imagefleet_worker.metrics import Metrics
+from imagefleet_worker.precautions import take_precautions
 from imagefleet_worker.sending import Counter
-from imagefleet_worker.settings import Settings, keep_out
+from imagefleet_worker.settings import Settings
 
 log = structlog.get_logger(__name__)
 
@@ -71,9 +72,16 @@ def install_transport(app: Any, settings: Settings) -> None:
         keys=keys,
         leases=leases,
         flights=flights,
-        heartbeat=Heartbeat(settings.health.folder),
+        heartbeat=_heartbeat(settings.health.folder),
         metrics=metrics,
     )
+
+
+def _heartbeat(folder: str) -> Heartbeat:
+    try:
+        return Heartbeat(folder)
+    except OSError as error:
+        _exit(ExitCode.SETTINGS_INVALID, f"IMAGEFLEET_HEALTH_FOLDER: {error}")
 
 
 def open_worker(settings: Settings, *, worker: str, queues: tuple[str, ...]) -> None:
@@ -93,8 +101,9 @@ def open_worker(settings: Settings, *, worker: str, queues: tuple[str, ...]) -> 
         bury=burial.of_delivery,
         count=process.metrics.webhook,
     )
+    _show(process, queues=queues)
     if makes_images:
-        keep_out(settings.model)
+        take_precautions(settings.model)
         from imagefleet_worker import opening  # noqa: PLC0415  # imports torch, which senders do without
 
         try:
@@ -116,7 +125,7 @@ def open_worker(settings: Settings, *, worker: str, queues: tuple[str, ...]) -> 
         except ModelUnavailable as error:
             _exit(ExitCode.MODEL_UNAVAILABLE, error.message)
         CancelListener(client, keys=process.keys, on_cancel=process.flights.cancel)
-    _show(process, client, queues=queues)
+    process.heartbeat.loaded()
     log.info("worker opened", worker=worker, makes_images=makes_images)
 
 
@@ -125,16 +134,16 @@ def heartbeat() -> Heartbeat | None:
     return _process.heartbeat if _process else None
 
 
-def _show(process: _Process, client: "redis.Redis", *, queues: tuple[str, ...]) -> None:
+def _show(process: _Process, *, queues: tuple[str, ...]) -> None:
     """Let probes and Prometheus see what has been opened."""
     sources = process.metrics.sources
-    sources.redis, sources.queues = client, queues
+    hasty = process.settings.redis.model_copy(update={"socket_timeout_s": 2})  # pages and probes must come in time
+    sources.redis, sources.queues = connect(hasty), queues
     try:
         process.metrics.serve(process.settings.metrics)
     except SettingsInvalid as error:
         _exit(ExitCode.SETTINGS_INVALID, error.message)
-    process.heartbeat.watch_redis(client)
-    process.heartbeat.loaded()
+    process.heartbeat.watch_redis(connect(hasty))
 
 
 def desk() -> Any:

@@ -57,7 +57,7 @@ def open_desk(
         encoding=settings.encoding,
         worker=worker,
     )
-    metrics.sources.engine = engine.stats
+    metrics.sources.engine, metrics.sources.memory = engine.stats, engine.memory
     heartbeat.watch_device(studio.watchdog.signs, timeout_s=settings.engine.job_timeout_s)
     # What is claimed and has not come to the device yet will need its room.
     leases.gate = lambda: engine.has_room(coming=max(0, leases.count() - flights.count_arrived()))

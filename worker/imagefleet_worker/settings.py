@@ -1,6 +1,5 @@
 """The settings: read once from `IMAGEFLEET_*` variables, checked whole before any job is taken, then only passed on."""
 
-import os
 from dataclasses import dataclass, fields
 from enum import StrEnum
 from functools import cache
@@ -237,13 +236,6 @@ class Settings:
         if problems:
             raise SettingsInvalid("; ".join(problems))
         return cls(**values)
-
-
-def keep_out(model: ModelSettings) -> None:
-    """Tell the Hugging Face libraries, which ask the environment when they are imported, what they must not do."""
-    os.environ["DIFFUSERS_DISABLE_REMOTE_CODE"] = "1"  # a model is data; nothing in its folder is run
-    if model.offline:
-        os.environ["HF_HUB_OFFLINE"] = "1"
 
 
 @cache
