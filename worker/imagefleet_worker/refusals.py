@@ -11,6 +11,7 @@ from botocore.exceptions import (
     HTTPClientError,
     IncompleteReadError,
 )
+from botocore.exceptions import ConnectionError as NoConnection
 
 from imagefleet_worker.errors import StorageRefused, StorageUnavailable
 
@@ -39,7 +40,7 @@ _PASSING: Final = frozenset(
 #: Answers from 500 on that will not change.
 _FINAL: Final = frozenset({"NotImplemented", "501"})
 #: Failures on the way, as boto3 names them; all its others are about settings and credentials.
-_ON_THE_WAY: Final = (HTTPClientError, IncompleteReadError, CredentialRetrievalError)
+_ON_THE_WAY: Final = (HTTPClientError, NoConnection, IncompleteReadError, CredentialRetrievalError)
 
 
 def code_of(error: BaseException | None) -> str:

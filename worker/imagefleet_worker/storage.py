@@ -29,7 +29,7 @@ class Storage:
     """One bucket. Safe to use from many threads, which share one client and its connections."""
 
     def __init__(self, settings: StorageSettings) -> None:
-        """Read the credentials and make the client; nothing is sent yet.
+        """Find the credentials and make the client; nothing is sent yet.
 
         Raises:
             StorageRefused: where the settings or boto3's own configuration make no client.
@@ -37,6 +37,8 @@ class Storage:
         self._settings = settings
         if not settings.bucket:
             raise StorageRefused("no bucket is named; set IMAGEFLEET_STORAGE_BUCKET")
+        if settings.endpoint_url and not settings.endpoint_url.startswith(("http://", "https://")):
+            raise StorageRefused(f"IMAGEFLEET_STORAGE_ENDPOINT_URL is no http or https URL: {settings.endpoint_url}")
         try:
             self._client = _client(settings)
         except (BotoCoreError, ValueError) as error:
