@@ -1,7 +1,7 @@
 """Opening: builds what a process needs to make images, or says in one sentence why it cannot."""
 
 import os
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import redis
 
@@ -40,31 +40,13 @@ def open_desk(
         StorageRefused, StorageUnavailable: where the bucket cannot be written to.
         ModelUnavailable: where the model cannot be loaded or makes no image.
     """
-    if not settings.storage.bucket:
-        raise StorageRefused("no bucket: set IMAGEFLEET_STORAGE_BUCKET")
-    if not settings.model.source:
-        raise ModelUnavailable("no model: set IMAGEFLEET_MODEL_SOURCE to a folder or a Hugging Face repository id")
-    storage = Storage(settings.storage)
-    storage.check()
-    engine = Engine.load(settings.model, settings.engine)
-    if settings.model.warm_up:
-        engine.warm_up()
-    studio = Studio(
-        engine=engine,
-        storage=storage,
-        watchdog=Watchdog(settings.engine.job_timeout_s),
-        model=settings.model,
-        encoding=settings.encoding,
-        worker=worker,
-    )
+    studio = open_studio(settings, worker=worker)
+    engine = studio.engine
     metrics.sources.engine, metrics.sources.memory = engine.stats, engine.memory
     heartbeat.watch_device(studio.watchdog.signs, timeout_s=settings.engine.job_timeout_s)
     # What is claimed and has not come to the device yet will need its room.
     leases.gate = lambda: engine.has_room(coming=max(0, leases.count() - flights.count_arrived()))
     engine.call_when_room(lambda: leases.wake())  # noqa: PLW0108  # the transport sets `wake` later
-
-    def postpone(token: str, due_in_s: float) -> Any:
-        return leases.postpone(token, due_in_s=due_in_s)
 
     return Desk(
         settings=settings,
@@ -74,9 +56,30 @@ def open_desk(
         board=ProgressBoard(client, keys=keys, interval_s=settings.worker.progress_interval_s),
         redis=Patience(client),
         metrics=metrics,
-        postpone=postpone,
+        postpone=lambda token, due_in_s: leases.postpone(token, due_in_s=due_in_s),
         bury=burial.of_job,
         abandon=_abandon,
+    )
+
+
+def open_studio(settings: Settings, *, worker: str) -> Studio:
+    """Reach the bucket, load and warm up the model. Raises as `open_desk`."""
+    if not settings.storage.bucket:
+        raise StorageRefused("no bucket: set IMAGEFLEET_STORAGE_BUCKET")
+    if not settings.model.source:
+        raise ModelUnavailable("no model: set IMAGEFLEET_MODEL_SOURCE to a folder or a Hugging Face repository id")
+    storage = Storage(settings.storage)
+    storage.check()
+    engine = Engine.load(settings.model, settings.engine)
+    if settings.model.warm_up:
+        engine.warm_up()
+    return Studio(
+        engine=engine,
+        storage=storage,
+        watchdog=Watchdog(settings.engine.job_timeout_s),
+        model=settings.model,
+        encoding=settings.encoding,
+        worker=worker,
     )
 
 
