@@ -54,7 +54,7 @@ class Bare:
 @contextmanager
 def bare_pipeline(model: Path) -> Generator[Bare]:
     """A bare pipeline that is loaded and warm."""
-    command = [sys.executable, "-m", "tests.benchmarks.bare", str(model)]
+    command = [sys.executable, "-m", "tests.benchmarks._bare", str(model)]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=clean_environment()
     ) as process:

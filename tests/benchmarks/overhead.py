@@ -16,8 +16,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.benchmarks.stock import app as stock
-from tests.benchmarks.stock import noop
+from tests.benchmarks._stock import app as stock
+from tests.benchmarks._stock import noop
 from tests.support.fleet import Fleet, running_fleet
 from tests.support.processes import running_worker
 
@@ -33,7 +33,7 @@ def both_workers(folder: Path) -> Iterator[tuple[Fleet, Client]]:
         stock.conf.update(broker_url=fleet.redis.url, result_backend=fleet.redis.url)
         env = {"STOCK_REDIS_URL": fleet.redis.url}
         options = ("-P", "threads", "-c", "8", "-Q", "stock", "--loglevel", "INFO")
-        with running_worker(env, folder, name="stock", app="tests.benchmarks.stock", options=options):
+        with running_worker(env, folder, name="stock", app="tests.benchmarks._stock", options=options):
             fleet.worker("ours", env={"IMAGEFLEET_LEASE_DURATION_S": "30"})
             with fleet.client() as client:
                 yield fleet, client
