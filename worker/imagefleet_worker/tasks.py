@@ -13,7 +13,6 @@ from imagefleet.records import Claim
 from imagefleet.results import JobStatus
 from imagefleet_worker import lifecycle
 from imagefleet_worker.app import app
-from imagefleet_worker.attempts import Message, attempt
 from imagefleet_worker.sending import send
 
 
@@ -25,6 +24,8 @@ def generate(self: "Task[Any, Any]", *args: Any, **kwargs: Any) -> dict[str, Any
         JobFailed: for a job that ended without images, so that `link_error` callbacks run.
         Ignore: for a job that has not ended: it waits for its next attempt, or belongs to another worker.
     """
+    from imagefleet_worker.attempts import Message, attempt  # noqa: PLC0415  # torch; a sender of webhooks has none
+
     message = Message(
         job_id=str(self.request.id),
         claim=claim_of(self.request),
