@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Generator
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from imagefleet.endpoints import REPEAT_WITHIN_S, TIMEOUT_S, open_async_redis, unavailable
+from imagefleet.endpoints import REPEAT_WITHIN_S, TIMEOUT_S, close_async_redis, open_async_redis, unavailable
 from imagefleet.errors import QueueUnavailable
 from imagefleet.operations import Operation
 from imagefleet.records import Command
@@ -29,7 +29,7 @@ class AsyncConnection:
 
     async def close(self) -> None:
         """Close the sockets; the connection opens new ones when it is used again."""
-        await self._redis.aclose()
+        await close_async_redis(self._redis)
         await self._redis.connection_pool.disconnect()
 
     async def run(self, operation: Operation[T]) -> T:

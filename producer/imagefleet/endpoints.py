@@ -52,6 +52,13 @@ def open_async_redis(settings: ClientSettings) -> "redis.asyncio.Redis":
         return Redis.from_url(settings.url, **options)
 
 
+async def close_async_redis(client: "redis.asyncio.Redis") -> None:
+    """Close what `open_async_redis` made, with the connections to sentinels, which redis-py leaves open."""
+    manager = getattr(client.connection_pool, "sentinel_manager", None)
+    for each in [client, *getattr(manager, "sentinels", [])]:
+        await each.aclose()
+
+
 def unavailable(settings: ClientSettings, error: BaseException) -> QueueUnavailable:
     """The error to raise for what redis-py raised; it names the server and no password."""
     return QueueUnavailable(f"Redis at {where(settings.url)} cannot be used: {error or type(error).__name__}")

@@ -6,6 +6,7 @@ consumes the queue of the model that the settings name. With `-Q imagefleet.webh
 webhooks, which loads no model and needs no device.
 """
 
+import signal
 import sys
 import traceback
 from typing import Any
@@ -14,6 +15,7 @@ from celery import Celery, bootsteps, platforms, signals
 
 from imagefleet.queues import queue_for
 from imagefleet_worker import lifecycle, telemetry
+from imagefleet_worker.connections import url_for_celery
 from imagefleet_worker.errors import ExitCode, SettingsInvalid
 from imagefleet_worker.settings import Settings, settings
 
@@ -31,11 +33,11 @@ def configuration(values: Settings) -> dict[str, Any]:
     if values.redis.sentinel_master:
         options["master_name"] = values.redis.sentinel_master
     return {
-        "broker_url": values.redis.url,
+        "broker_url": url_for_celery(values.redis),
         "broker_transport_options": options,
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,  # a fleet outlives a broker that is away for an hour
-        "result_backend": values.redis.url,
+        "result_backend": url_for_celery(values.redis),
         "result_backend_transport_options": options,
         "result_backend_always_retry": True,  # a finished job is no failure because Redis restarts
         "result_expires": values.redis.result_ttl_s,
@@ -111,8 +113,10 @@ def _open(sender: Any = None, **_: Any) -> None:
 
 
 @signals.worker_ready.connect
-def _hear_sigquit(**_: Any) -> None:
+def _hear_signals(**_: Any) -> None:
     _hand_back_at("SIGQUIT")
+    # Celery drains at the first Ctrl-C too, and then exits with 1, as if something had failed.
+    platforms.signals["SIGINT"] = signal.getsignal(signal.SIGTERM)  # type: ignore[misc]
 
 
 @signals.worker_shutting_down.connect

@@ -29,9 +29,21 @@ def connect(settings: RedisSettings, *, protocol: int = 2) -> "redis.Redis":
     return redis.Redis.from_url(settings.url, **options)
 
 
+def url_for_celery(settings: RedisSettings) -> str:
+    """The URL as Celery needs it to do what `connect` does with the one that was given.
+
+    Without `ssl_cert_reqs`, kombu would trust any server and Celery's result backend would not start; redis-py
+    requires a certificate that can be verified.
+    """
+    if not settings.url.startswith("rediss://") or "ssl_cert_reqs=" in settings.url:
+        return settings.url
+    return f"{settings.url}{'&' if '?' in settings.url else '?'}ssl_cert_reqs=required"
+
+
 def _through_sentinel(settings: RedisSettings, options: Mapping[str, Any]) -> "redis.Redis":
     """Several sentinels are written as Celery has them: `sentinel://a:26379;sentinel://b:26379/0`."""
-    urls = [parse_url(part.replace("sentinel://", "redis://", 1)) for part in settings.url.split(";")]
-    sentinel = Sentinel([(url.get("host", "127.0.0.1"), int(url.get("port", 26379))) for url in urls])
+    urls = [parse_url(part.replace("sentinel://", "redis://", 1)) for part in settings.url.split(";") if part]
+    hosts = [(url.get("host", "127.0.0.1"), int(url.get("port", 26379))) for url in urls]
     shared = {name: value for url in urls for name, value in url.items() if name in ("db", "username", "password")}
-    return sentinel.master_for(settings.sentinel_master, **shared, **options)  # type: ignore[no-any-return]
+    # The timeouts are the sentinels' too: one that hangs would otherwise end the leases.
+    return Sentinel(hosts, **options, **shared).master_for(settings.sentinel_master)  # type: ignore[no-any-return]

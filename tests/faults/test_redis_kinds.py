@@ -1,0 +1,249 @@
+"""Redis as others run it: over TLS, with a user who may little, behind Sentinel. Real servers, the real worker."""
+
+import asyncio
+import shutil
+import subprocess
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+import redis
+from redis.sentinel import MasterNotFoundError, Sentinel
+from tests.support.needs import missing
+from tests.support.processes import running_worker, start_worker
+from tests.support.receiver import Receiver
+from tests.support.waiting import wait_until
+
+from imagefleet import AsyncClient, Client, JobStatus, QueueUnavailable
+from imagefleet.queues import WEBHOOK_QUEUE, Keys
+from imagefleet.settings import ClientSettings
+from imagefleet_worker.children import Child, free_port
+from imagefleet_worker.embedded_redis import EmbeddedRedis
+
+pytestmark = pytest.mark.timeout(60)
+MASTER = "fleet"
+#: A sender of webhooks is a whole worker without a model; it claims with two seconds of lease.
+SENDER = ("-Q", WEBHOOK_QUEUE, "-c", "2", "--without-mingle", "--without-gossip")
+QUICK = {
+    "IMAGEFLEET_LEASE_DURATION_S": "2",
+    "IMAGEFLEET_REDIS_SOCKET_TIMEOUT_S": "2",
+    "IMAGEFLEET_WEBHOOK_ALLOW_HOSTS": "127.0.0.1",
+}
+
+
+class Server(EmbeddedRedis):
+    """Debian's redis-server, which has TLS and Sentinel, with more options; its plain port is the test's own way in."""
+
+    def __init__(self, folder: Path, *options: str, port: int | None = None) -> None:
+        if not shutil.which("redis-server"):
+            missing("no redis-server, which the tests of TLS, users and Sentinel need")
+        super().__init__(folder, port=port, append_only=False, binary="redis-server")
+        self._options = options
+
+    def _command(self) -> list[str]:
+        return [*super()._command(), *self._options]
+
+
+@contextmanager
+def running(folder: Path, *options: str) -> Generator[Server]:
+    """A server that is started, and ended with the context."""
+    server = Server(folder, *options)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.kill()
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    """Of each test, because the deliveries to it are what is counted."""
+    receiver = Receiver()
+    yield receiver
+    receiver.close()
+
+
+def openssl(folder: Path, *arguments: str) -> None:
+    program = shutil.which("openssl")
+    if not program:
+        missing("no openssl, which makes the certificates of the tests of TLS")
+    subprocess.run([program, *arguments], cwd=folder, check=True, capture_output=True)
+
+
+def certify(folder: Path, *, authority: str) -> None:
+    """Make *authority*.pem, and server.pem with its key, signed by it for 127.0.0.1 alone."""
+    new_key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2")
+    openssl(
+        folder, "req", "-x509", *new_key, "-keyout", f"{authority}.key", "-out", f"{authority}.pem", "-subj", "/CN=test"
+    )
+    signed_by = ("-CA", f"{authority}.pem", "-CAkey", f"{authority}.key", "-addext", "subjectAltName=IP:127.0.0.1")
+    openssl(
+        folder,
+        *("req", "-x509", *new_key, "-keyout", "server.key", "-out", "server.pem", "-subj", "/CN=redis"),
+        *signed_by,
+    )
+
+
+def environment(url: str, **more: str) -> dict[str, str]:
+    """What a worker and a client are told of their Redis."""
+    return {**QUICK, "IMAGEFLEET_REDIS_URL": url, **{f"IMAGEFLEET_REDIS_{name}": value for name, value in more.items()}}
+
+
+def client_of(env: Mapping[str, str]) -> Client:
+    return Client.from_settings(ClientSettings.from_env(env))
+
+
+def submit_and_cancel(client: Client, receiver: Receiver) -> str:
+    """Put a job in its queue and end it there, whose webhook is then the worker's message."""
+    job_id = client.submit("a fox", webhook={"url": receiver.url})
+    assert client.queue_length() >= 1
+    assert client.cancel(job_id) is JobStatus.CANCELED
+    return job_id
+
+
+def is_ended(raw: "redis.Redis", keys: Keys) -> bool:
+    """No delivery waits, and none is held."""
+    return not (raw.exists(*keys.lists(WEBHOOK_QUEUE)) or raw.zcard(keys.leases) or raw.hlen(keys.claims))
+
+
+def assert_serves(env: Mapping[str, str], folder: Path, receiver: Receiver, *, raw: "redis.Redis") -> Child:
+    """A client's message is taken by a worker and ended, both with *env*; gives the worker, which has ended."""
+    keys = ClientSettings.from_env(env).keys
+    with running_worker(env, folder, options=SENDER) as worker, client_of(env) as client:
+        job_id = submit_and_cancel(client, receiver)
+        receiver.wait_for(1, 10)
+        wait_until(lambda: is_ended(raw, keys), 5)
+        assert asyncio.run(status_of(env, job_id)) is client.status(job_id) is JobStatus.CANCELED
+    assert [each.event.data.id for each in receiver.requests] == [job_id]
+    assert worker.exit_code == 0, worker.last_words(30)
+    return worker
+
+
+async def status_of(env: Mapping[str, str], job_id: str) -> JobStatus:
+    async with AsyncClient.from_settings(ClientSettings.from_env(env)) as client:
+        return await client.status(job_id)
+
+
+@pytest.fixture
+def tls(tmp_path: Path) -> Iterator[tuple[Server, int]]:
+    """A server, and its port with TLS."""
+    certify(tmp_path, authority="other")
+    certify(tmp_path, authority="ours")
+    port = free_port()
+    files = ("--tls-cert-file", f"{tmp_path}/server.pem", "--tls-key-file", f"{tmp_path}/server.key")
+    clients = ("--tls-ca-cert-file", f"{tmp_path}/ours.pem", "--tls-auth-clients", "no")
+    with running(tmp_path / "redis", "--tls-port", str(port), *files, *clients) as server:
+        yield server, port
+
+
+@pytest.mark.parametrize(
+    "options", ["?ssl_cert_reqs=required&ssl_ca_certs={}/ours.pem", "?ssl_ca_certs={}/ours.pem", ""]
+)
+def test_a_worker_and_clients_work_over_tls(
+    tls: tuple[Server, int], tmp_path: Path, receiver: Receiver, monkeypatch: pytest.MonkeyPatch, options: str
+) -> None:
+    """With an authority that the URL names, and with one that the machine trusts, as that of a bought Redis."""
+    server, port = tls
+    env = environment(f"rediss://127.0.0.1:{port}/0{options.format(tmp_path)}")
+    if not options:
+        monkeypatch.setenv("SSL_CERT_FILE", f"{tmp_path}/ours.pem")
+
+    with redis.Redis.from_url(server.url, decode_responses=True) as raw:
+        assert_serves(env, tmp_path, receiver, raw=raw)
+
+
+@pytest.mark.parametrize("options", ["?ssl_cert_reqs=required&ssl_ca_certs={}/other.pem", ""])
+def test_a_server_that_nobody_vouches_for_is_refused(tls: tuple[Server, int], tmp_path: Path, options: str) -> None:
+    """By the client and by the worker, in words that name the certificate; also where the URL says nothing of it."""
+    _, port = tls
+    env = environment(f"rediss://127.0.0.1:{port}/0{options.format(tmp_path)}")
+
+    with client_of(env) as client, pytest.raises(QueueUnavailable, match="certificate verify failed"):
+        client.submit("a fox")
+
+    worker = start_worker(env, tmp_path, options=SENDER)
+    try:
+        wait_until(lambda: "certificate verify failed" in worker.output().lower() or not worker.is_running, 14)
+        assert "certificate verify failed" in worker.output().lower(), worker.last_words(20)
+        assert " ready." not in worker.output()
+    finally:
+        worker.kill()
+
+
+@pytest.mark.parametrize("may_track", [True, False])
+def test_a_user_who_may_only_use_our_prefix_is_enough(tmp_path: Path, receiver: Receiver, may_track: bool) -> None:  # noqa: FBT001  # pytest's
+    """With the doorbell's CLIENT TRACKING, and without where the user may not even that; no other key is written."""
+    rights = ["~fx:*", "&*", "+@all", "-@admin", "-@dangerous", "+info", *([] if may_track else ["-client|tracking"])]
+    with running(tmp_path / "redis") as server, redis.Redis.from_url(server.url, decode_responses=True) as raw:
+        raw.execute_command("ACL", "SETUSER", "fx", "on", ">word", *rights)
+        env = environment(f"redis://fx:word@127.0.0.1:{server.port}/0", KEY_PREFIX="fx:")
+
+        worker = assert_serves(env, tmp_path, receiver, raw=raw)
+
+        assert ("does not tell of changes" in worker.output()) is not may_track
+        assert all(key.startswith("fx:") for key in raw.scan_iter()), list(raw.scan_iter())
+        assert [entry for entry in raw.acl_log() if "tracking" not in str(entry["object"])] == []
+
+
+@contextmanager
+def sentinel(folder: Path, master: Server) -> Generator[int]:
+    """One sentinel, which alone decides that *master* is gone; gives its port."""
+    folder.mkdir()
+    port = free_port()
+    lines = [
+        f"port {port}\nbind 127.0.0.1\ndir {folder}",
+        f"sentinel monitor {MASTER} 127.0.0.1 {master.port} 1",
+        f"sentinel down-after-milliseconds {MASTER} 700",
+        f"sentinel failover-timeout {MASTER} 2000",
+    ]
+    (folder / "sentinel.conf").write_text("\n".join(lines) + "\n")
+    child = Child("sentinel", ["redis-server", f"{folder}/sentinel.conf", "--sentinel"], log=folder / "log")
+    try:
+        with redis.Redis(port=port, socket_timeout=1, decode_responses=True) as asked:
+            wait_until(lambda: knows_a_replica(asked), 20)
+        yield port
+    finally:
+        child.kill()
+
+
+def knows_a_replica(asked: "redis.Redis") -> bool:
+    """The sentinel has found the replica, without which it could fail over to nothing."""
+    try:
+        found = asked.execute_command("SENTINEL", "REPLICAS", MASTER)
+    except redis.RedisError:  # it is starting
+        return False
+    return bool(found) and "s_down" not in str(found)
+
+
+def has_followed(port: int, replica: Server) -> bool:
+    """The sentinel at *port* sends clients to the replica."""
+    try:
+        return Sentinel([("127.0.0.1", port)]).discover_master(MASTER)[1] == replica.port
+    except MasterNotFoundError:  # it knows that the old one is down, and has not chosen yet
+        return False
+
+
+def test_a_master_that_dies_is_followed_to_its_replica(tmp_path: Path, receiver: Receiver) -> None:
+    """A message is taken through sentinels, the master is killed, and the same worker and client go on."""
+    with ExitStack() as stack:
+        master = stack.enter_context(running(tmp_path / "master"))
+        replica = stack.enter_context(running(tmp_path / "replica", "--replicaof", f"127.0.0.1 {master.port}"))
+        port = stack.enter_context(sentinel(tmp_path / "sentinel", master))
+        env = environment(f"sentinel://127.0.0.1:{port}/0", SENTINEL_MASTER=MASTER)
+        worker = stack.enter_context(running_worker(env, tmp_path, options=SENDER))
+        client = stack.enter_context(client_of(env))
+        raw = stack.enter_context(redis.Redis.from_url(replica.url, decode_responses=True))
+        first = submit_and_cancel(client, receiver)
+        receiver.wait_for(1, 10)
+        wait_until(lambda: is_ended(raw, Keys()), 5)
+        assert asyncio.run(status_of(env, first)) is JobStatus.CANCELED
+
+        master.kill()
+        wait_until(lambda: has_followed(port, replica), 15)
+        second = submit_and_cancel(client, receiver)
+
+        receiver.wait_for(2, 15)
+        wait_until(lambda: is_ended(raw, Keys()), 5)
+        assert worker.is_running
+        assert [each.event.data.id for each in receiver.requests] == [first, second]
