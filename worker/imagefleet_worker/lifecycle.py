@@ -210,8 +210,10 @@ def drain(*, at_once: bool) -> None:
 def _drain(process: _Process) -> None:
     process.heartbeat.draining()
     process.leases.stop_claiming()
-    drain_s = process.settings.worker.drain_s
-    log.info("draining", running=len(process.flights), seconds=drain_s)
+    drain_s, running = process.settings.worker.drain_s, len(process.flights)
+    log.info("draining", running=running, seconds=drain_s)
+    hint = "press Ctrl-C again to hand them back at once"
+    os.write(2, f"imagefleet: draining, {running} jobs running, at most {drain_s:g} s; {hint}\n".encode())
     if not process.flights.wait_until_empty(drain_s):
         _hand_back(process)
 
