@@ -2,7 +2,9 @@
 
 import asyncio
 import shutil
+import socket
 import subprocess
+import time
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -19,7 +21,9 @@ from imagefleet import AsyncClient, Client, JobStatus, QueueUnavailable
 from imagefleet.queues import WEBHOOK_QUEUE, Keys
 from imagefleet.settings import ClientSettings
 from imagefleet_worker.children import Child, free_port
+from imagefleet_worker.connections import connect
 from imagefleet_worker.embedded_redis import EmbeddedRedis
+from imagefleet_worker.settings import RedisSettings
 
 pytestmark = pytest.mark.timeout(60)
 MASTER = "fleet"
@@ -247,3 +251,14 @@ def test_a_master_that_dies_is_followed_to_its_replica(tmp_path: Path, receiver:
         wait_until(lambda: is_ended(raw, Keys()), 5)
         assert worker.is_running
         assert [each.event.data.id for each in receiver.requests] == [first, second]
+
+
+def test_sentinels_that_hang_are_given_up() -> None:
+    """The worker's own connection ends in an error within its timeouts, so that its leases' thread goes on."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"sentinel://127.0.0.1:{silent.getsockname()[1]}/0"
+        with connect(RedisSettings(url=url, sentinel_master=MASTER, socket_timeout_s=0.2)) as client:
+            begun = time.monotonic()
+            with pytest.raises(redis.ConnectionError, match="No master found"):
+                client.ping()
+    assert time.monotonic() - begun < 10

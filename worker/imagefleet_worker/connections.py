@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import redis
-from redis.backoff import ExponentialBackoff
+from redis.backoff import ExponentialBackoff, NoBackoff
 from redis.connection import parse_url
 from redis.retry import Retry
 from redis.sentinel import Sentinel
@@ -45,5 +45,7 @@ def _through_sentinel(settings: RedisSettings, options: Mapping[str, Any]) -> "r
     urls = [parse_url(part.replace("sentinel://", "redis://", 1)) for part in settings.url.split(";") if part]
     hosts = [(url.get("host", "127.0.0.1"), int(url.get("port", 26379))) for url in urls]
     shared = {name: value for url in urls for name, value in url.items() if name in ("db", "username", "password")}
-    # The timeouts are the sentinels' too: one that hangs would otherwise end the leases.
-    return Sentinel(hosts, **options, **shared).master_for(settings.sentinel_master)  # type: ignore[no-any-return]
+    # One may hang: redis-py would ask it ten times, besides the retries of the connection to the master.
+    asking = {**options, "retry": Retry(NoBackoff(), 0)}
+    sentinel = Sentinel(hosts, sentinel_kwargs=asking, **options, **shared)
+    return sentinel.master_for(settings.sentinel_master)  # type: ignore[no-any-return]
