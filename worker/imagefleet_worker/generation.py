@@ -2,7 +2,7 @@
 
 import hashlib
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,6 +12,7 @@ from imagefleet.jobs import GenerationJob, as_mapping
 from imagefleet.results import Artifact, JobResult, JobStatus, Timings
 from imagefleet_worker.encoding import EncodedImage, encode
 from imagefleet_worker.engine import Engine
+from imagefleet_worker.errors import JobCanceled, JobExpired
 from imagefleet_worker.flights import Flight
 from imagefleet_worker.settings import EncodingSettings, ModelSettings
 from imagefleet_worker.storage import Storage
@@ -72,7 +73,7 @@ def generate(job: GenerationJob, *, flight: Flight, studio: Studio, circumstance
             for index, image in enumerate(images)
         ]
     with _timed(timings, "upload_s"):
-        artifacts = tuple(_upload(files, parameters=parameters, flight=flight, storage=studio.storage))
+        artifacts = _upload(files, parameters=parameters, flight=flight, storage=studio.storage)
     result = JobResult(
         id=flight.job_id,
         status=JobStatus.SUCCEEDED,
@@ -86,7 +87,6 @@ def generate(job: GenerationJob, *, flight: Flight, studio: Studio, circumstance
         finished_at=datetime.now(UTC),
         metadata=job.metadata,
     )
-    flight.check()
     return _with_urls(_seal(result, storage=studio.storage), job=job, storage=studio.storage)
 
 
@@ -111,10 +111,17 @@ def _render(
 
 def _upload(
     files: list[EncodedImage], *, parameters: dict[str, Any], flight: Flight, storage: Storage
-) -> Iterator[Artifact]:
-    for index, file in enumerate(files):
+) -> tuple[Artifact, ...]:
+    artifacts: list[Artifact] = []
+    try:
+        for index, file in enumerate(files):
+            flight.check()
+            artifacts.append(storage.upload(flight.job_id, index, file, parameters=parameters, presign=False))
         flight.check()
-        yield storage.upload(flight.job_id, index, file, parameters=parameters, presign=False)
+    except (JobCanceled, JobExpired):  # nobody wants what is there already
+        storage.delete([artifact.uri for artifact in artifacts])
+        raise
+    return tuple(artifacts)
 
 
 def _parameters(job: GenerationJob, *, studio: Studio) -> dict[str, Any]:
