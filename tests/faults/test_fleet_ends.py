@@ -1,0 +1,248 @@
+"""How processes and jobs end, and what is left of them: Ctrl-C, a device that is broken or full, and 50 ended jobs."""
+
+import contextlib
+import json
+import signal
+import time
+from collections import Counter
+from collections.abc import Generator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.faults.pair import JOB, KEYS, LEASE_S, REDELIVERED_WITHIN_S, stopped
+from tests.support.fleet import Fleet, running_fleet
+from tests.support.processes import wait_until_ready
+from tests.support.waiting import wait_until
+
+from imagefleet import Client
+from imagefleet.queues import queue_for
+from imagefleet_worker.children import Child
+from imagefleet_worker.errors import ExitCode
+
+TTL_S = 2
+DRAIN_S = 40
+ALL_ENDS = {"succeeded": 20, "failed": 10, "canceled": 10, "expired": 10}
+#: What Celery notes of its queues, once for each: it does not grow with the jobs.
+CELERYS_OWN = {
+    "_kombu.binding.celery.pidbox",
+    "_kombu.binding.celeryev",
+    "_kombu.binding.imagefleet.default",
+    "_kombu.binding_deadlines",
+    "_kombu.binding_permanent.imagefleet.default",
+}
+WAITING = KEYS.list_for(queue_for("default"), 5)
+
+
+@dataclass
+class Crew:
+    """Workers whose device fails when it is told to, and whose results stay in Redis for two seconds."""
+
+    fleet: Fleet
+    client: Client
+    _workers: list[Child] = field(default_factory=list)
+    _born: int = 0
+
+    def start(self) -> None:
+        """Start one more worker and do not wait."""
+        self._born += 1
+        name = f"e{self._born}"
+        env = {
+            "IMAGEFLEET_REDIS_RESULT_TTL_S": str(TTL_S),
+            "IMAGEFLEET_LEASE_DURATION_S": str(LEASE_S),
+            "IMAGEFLEET_WORKER_DRAIN_S": str(DRAIN_S),
+            "FAULTS_FORWARD_S": "0.02",
+            "FAULTS_RAISE_FILE": str(self.orders(name)),
+        }
+        self._workers.append(
+            self.fleet.start(name, env=env, options=("-I", "tests.faults.slow_device,tests.faults.broken_device"))
+        )
+
+    def workers(self, count: int) -> list[Child]:
+        """As many workers that take jobs."""
+        self._workers = [child for child in self._workers if child.is_running]
+        while len(self._workers) < count:
+            self.start()
+        for child in self._workers:
+            wait_until_ready(child)
+        return self._workers[:count]
+
+    def others(self, worker: Child) -> list[Child]:
+        """The running workers besides *worker*."""
+        return [child for child in self._workers if child.is_running and child is not worker]
+
+    def orders(self, name: str) -> Path:
+        """The file that tells the worker called *name* which error to raise."""
+        return self.fleet.folder / f"raise-{name}"
+
+    def begin(self, worker: Child, *, steps: int = 100) -> str:
+        """Submit a job while no other worker runs, and wait until *worker* is in the middle of it."""
+        job_id = self.client.submit(JOB, steps=steps)
+
+        def is_made() -> bool:
+            """The worker is in the middle of the job."""
+            return self.client.get(job_id).progress is not None and self.holder(job_id) == worker.name
+
+        wait_until(is_made, 30)
+        return job_id
+
+    def holder(self, job_id: str) -> str:
+        """The name of the worker that took the job last."""
+        return str(self.client.get(job_id).worker).split("@")[0]
+
+    def waiting(self) -> list[str]:
+        """The ids of the jobs that wait in the queue."""
+        with self.fleet.raw() as raw:
+            messages: Any = raw.lrange(WAITING, 0, -1)
+        return [json.loads(message)["headers"]["id"] for message in messages]
+
+
+@pytest.fixture(scope="module")
+def crew(tmp_path_factory: pytest.TempPathFactory) -> Generator[Crew]:
+    """A fleet with two workers on the way; a test that ends one starts another where it needs two."""
+    with running_fleet(tmp_path_factory.mktemp("ends")) as fleet, Client(fleet.redis.url, result_ttl_s=TTL_S) as client:
+        crew = Crew(fleet, client)
+        crew.start()
+        crew.start()
+        yield crew
+
+
+@contextlib.contextmanager
+def alone(crew: Crew, worker: Child) -> Generator[None]:
+    """Let no worker but *worker* do anything while the block runs."""
+    with contextlib.ExitStack() as stack:
+        for other in crew.others(worker):
+            stack.enter_context(stopped(other))
+        yield
+
+
+@dataclass
+class Ends:
+    """The final status of each job, heard from Redis: records may be gone before anybody asks for the last one."""
+
+    pubsub: Any
+    heard: dict[str, str] = field(default_factory=dict)
+
+    def listen(self, count: int) -> bool:
+        """All jobs have ended."""
+        while message := self.pubsub.get_message(ignore_subscribe_messages=True, timeout=0):
+            event = json.loads(message["data"])
+            status = event["type"].removeprefix("job.")
+            if status in ALL_ENDS:
+                self.heard[event["id"]] = status
+        return len(self.heard) == count
+
+
+def test_nothing_of_ended_jobs_stays_in_redis(crew: Crew) -> None:
+    """Whatever the end of 50 jobs, each key that is left has a time to live, and later only dead letters are left."""
+    (worker, _) = crew.workers(2)
+    late = datetime.now(UTC) - timedelta(seconds=1)
+    with crew.fleet.raw() as raw, alone(crew, worker), raw.pubsub() as pubsub:
+        pubsub.psubscribe(KEYS.events("*"))
+        ends = Ends(pubsub)
+        for _ in range(20):
+            crew.client.submit(JOB, steps=2)
+        for _ in range(10):
+            crew.client.submit(JOB, steps=2, scheduler="NoSuchScheduler")
+        for _ in range(10):
+            crew.client.submit(JOB, steps=2, deadline=late)
+        with stopped(worker):
+            for _ in range(5):
+                crew.client.cancel(crew.client.submit(JOB, steps=2))
+        running = [crew.client.submit(JOB, steps=200) for _ in range(5)]
+        for job_id in running:
+            wait_until(lambda job_id=job_id: crew.client.status(job_id) == "running", 30)
+            crew.client.cancel(job_id)
+        raw.lpush(WAITING, "no message at all")
+        wait_until(lambda: ends.listen(50), 30)
+        wait_until(lambda: not (raw.exists(KEYS.claims) or raw.exists(WAITING)), 10)
+
+        lasting = {key: raw.ttl(key) for key in keys_of_jobs(raw)}
+        wait_until(lambda: not keys_of_jobs(raw), TTL_S + 10)
+        stays = set(raw.scan_iter())
+
+    print("stays", sorted(stays))
+    assert Counter(ends.heard.values()) == ALL_ENDS
+    assert lasting
+    assert -1 not in lasting.values()
+    assert stays - CELERYS_OWN == {KEYS.dead, KEYS.dead_index}
+
+
+def keys_of_jobs(raw: Any) -> list[str]:
+    """All keys but dead letters and what Celery keeps of its queues."""
+    return [key for key in raw.scan_iter() if key not in {KEYS.dead, KEYS.dead_index} | CELERYS_OWN]
+
+
+def test_a_job_that_does_not_fit_the_device_fails_alone(crew: Crew) -> None:
+    """The worker says so of that job, and makes the next one."""
+    (worker, _) = crew.workers(2)
+    with alone(crew, worker):
+        crew.orders(worker.name).write_text("memory")
+        failed = crew.client.result(crew.client.submit(JOB, num_images=2), timeout_s=30)
+        crew.orders(worker.name).unlink()
+        following = crew.client.result(crew.client.submit(JOB), timeout_s=30)
+
+    assert failed.error
+    assert (failed.status, failed.error.code, failed.attempts) == ("failed", "out_of_memory", 1)
+    assert (following.status, following.worker) == ("succeeded", failed.worker)
+    assert worker.is_running
+
+
+def test_a_second_ctrl_c_hands_back_at_once(crew: Crew) -> None:
+    """Long before the drain is over, with exit code 0; another worker makes the job."""
+    (worker, other) = crew.workers(2)
+    with alone(crew, worker):
+        job_id = crew.begin(worker, steps=200)
+        worker.send(signal.SIGINT)
+        wait_until(lambda: "press Ctrl-C again" in worker.output(), 10)
+        assert worker.is_running
+        start = time.monotonic()
+        worker.send(signal.SIGINT)
+        assert worker.wait(10) == ExitCode.OK
+        ended_s = time.monotonic() - start
+        assert crew.waiting() == [job_id]
+    print(f"measured the second Ctrl-C, until the process has ended: {ended_s:.1f} s")
+    crew.start()  # for the next test, while the job is made
+
+    assert ended_s < LEASE_S
+    result = crew.client.result(job_id, timeout_s=60)
+    assert (result.status, result.attempts, str(result.worker).split("@")[0]) == ("succeeded", 2, other.name)
+
+
+def test_a_broken_device_ends_the_process(crew: Crew) -> None:
+    """With a code of its own; the job is made by another worker."""
+    (worker, other) = crew.workers(2)
+    with alone(crew, worker):
+        job_id = crew.begin(worker)
+        crew.orders(worker.name).write_text("accelerator")
+        assert worker.wait(20) == ExitCode.DEVICE_FAULT == 74
+        start = time.monotonic()
+    wait_until(lambda: crew.holder(job_id) == other.name, 30)
+    taken_s = time.monotonic() - start
+    print(f"measured a broken device, until another has the job: {taken_s:.1f} s")
+
+    assert taken_s < REDELIVERED_WITHIN_S
+    assert "illegal memory access" in worker.output()
+    result = crew.client.result(job_id, timeout_s=60)
+    assert (result.status, result.attempts) == ("succeeded", 2)
+
+
+def test_ctrl_c_drains(crew: Crew) -> None:
+    """The worker says what it waits for, ends the running job, takes no other, and exits with 0."""
+    (worker,) = crew.workers(1)
+    with alone(crew, worker):
+        job_id = crew.begin(worker)
+        worker.send(signal.SIGINT)
+        wait_until(lambda: "imagefleet: draining" in worker.output(), 10)
+        untouched = crew.client.submit(JOB)
+        result = crew.client.result(job_id, timeout_s=60)
+        code = worker.wait(20)
+
+        assert crew.waiting() == [untouched]
+    (line,) = [line for line in worker.output().splitlines() if line.startswith("imagefleet: draining")]
+    assert line == (
+        f"imagefleet: draining, 1 jobs running, at most {DRAIN_S} s; press Ctrl-C again to hand them back at once"
+    )
+    assert (result.status, result.attempts, code) == ("succeeded", 1, ExitCode.OK)
