@@ -82,10 +82,10 @@ start_store() {
     ceph-authtool --create-keyring "$folder/keyring" >/dev/null
     new_key mon. --cap mon 'allow *'
     new_key client.admin --cap mon 'allow *' --cap osd 'allow *' --cap mgr 'allow *'
-    new_key client.rgw --cap mon 'allow rw' --cap osd 'allow rwx'
-    new_key osd.0 --cap mon 'allow profile osd' --cap osd 'allow *'
+    new_key client.rgw --cap mon 'allow rw' --cap osd 'allow rwx' --cap mgr 'allow rw'
+    new_key osd.0 --cap mon 'allow profile osd' --cap osd 'allow *' --cap mgr 'allow profile osd'
     monmaptool --create --fsid "$(sed -n 's/^fsid = //p' "$folder/ceph.conf")" \
-        --addv a "[${monitors//\/0/}]" "$folder/monmap" >/dev/null
+        --addv a "${monitors//\/0/}" "$folder/monmap" >/dev/null
     ceph-mon -c "$folder/ceph.conf" -i a --mkfs --monmap "$folder/monmap" --keyring "$folder/keyring"
     ceph-mon -c "$folder/ceph.conf" -i a >/dev/null 2>&1 # daemons must not hold on to the caller's pipe
     wait_for 30 "the monitor" "${ceph[@]}" mon stat
