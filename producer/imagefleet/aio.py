@@ -28,7 +28,6 @@ class AsyncClient:
         sentinel_master: str = "",
         max_queued: int = 0,
         limits: JobLimits = DEFAULT_LIMITS,
-        result_ttl_s: int = 21_600,
     ) -> None:
         """Connect to *url* at the first call; the parameters are those of `ClientSettings`."""
         self._settings = ClientSettings(
@@ -37,7 +36,6 @@ class AsyncClient:
             sentinel_master=sentinel_master,
             max_queued=max_queued,
             limits=limits,
-            result_ttl_s=result_ttl_s,
         )
         self._connection = AsyncConnection(self._settings)
 

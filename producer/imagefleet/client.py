@@ -31,7 +31,6 @@ class Client:
         sentinel_master: str = "",
         max_queued: int = 0,
         limits: JobLimits = DEFAULT_LIMITS,
-        result_ttl_s: int = 21_600,
     ) -> None:
         """Connect to *url* at the first call; the parameters are those of `ClientSettings`."""
         self._settings = ClientSettings(
@@ -40,7 +39,6 @@ class Client:
             sentinel_master=sentinel_master,
             max_queued=max_queued,
             limits=limits,
-            result_ttl_s=result_ttl_s,
         )
         self._connection = Connection(self._settings)
 

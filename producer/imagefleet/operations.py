@@ -91,7 +91,6 @@ def cancel(settings: ClientSettings, job_id: str) -> Operation[JobStatus]:
             job_id,
             result=result.model_dump_json(),
             event=told.event,
-            ttl_s=settings.result_ttl_s,
             outgoing=told.outgoing,
         )
     ]

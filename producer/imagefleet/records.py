@@ -81,6 +81,7 @@ return 'recorded'
 )
 
 # KEYS: record. ARGV: result, time to live, channel, event, control channel, job id, then messages as in FINISH.
+# The record outlives the message, which still lies in its list: it is what keeps a claim from running it.
 _CANCEL = (
     _NOW
     + """
@@ -171,9 +172,7 @@ def finish(
     return ("EVAL", _FINISH, 2, keys.job(job_id), keys.owners, *claim, status, result, ttl_s, channel, event, *flat)
 
 
-def cancel(
-    keys: Keys, job_id: str, *, result: str, event: str, ttl_s: int, outgoing: Iterable[Outgoing] = ()
-) -> Command:
+def cancel(keys: Keys, job_id: str, *, result: str, event: str, outgoing: Iterable[Outgoing] = ()) -> Command:
     """End a queued job with *result*, or ask the worker of a running one to stop.
 
     Replies `canceled`, `running` (asked to stop), the status with which it had ended already, or `unknown`.
@@ -181,7 +180,7 @@ def cancel(
     """
     flat = (field for message in outgoing for field in message)
     channel = keys.events(job_id)
-    return ("EVAL", _CANCEL, 1, keys.job(job_id), result, ttl_s, channel, event, keys.control, job_id, *flat)
+    return ("EVAL", _CANCEL, 1, keys.job(job_id), result, PENDING_TTL_S, channel, event, keys.control, job_id, *flat)
 
 
 def progress(keys: Keys, job_id: str, *, done: int, total: int, event: str) -> Command:

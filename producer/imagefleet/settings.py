@@ -30,8 +30,6 @@ class ClientSettings:
     max_queued: int = 0
     #: What one job may ask for.
     limits: JobLimits = DEFAULT_LIMITS
-    #: How long the results of jobs that this client cancels stay in Redis, in seconds.
-    result_ttl_s: int = 21_600
 
     @property
     def keys(self) -> Keys:
@@ -51,7 +49,7 @@ class ClientSettings:
         """
         env = os.environ if environ is None else environ
         texts = {"url": "REDIS_URL", "key_prefix": "REDIS_KEY_PREFIX", "sentinel_master": "REDIS_SENTINEL_MASTER"}
-        numbers = {"max_queued": "MAX_QUEUED", "result_ttl_s": "REDIS_RESULT_TTL_S"}
+        numbers = {"max_queued": "MAX_QUEUED"}
         found: dict[str, Any] = {name: env.get(f"IMAGEFLEET_{variable}") for name, variable in texts.items()}
         found |= {name: _count(env, f"IMAGEFLEET_{variable}") for name, variable in numbers.items()}
         return cls(**{name: value for name, value in found.items() if value not in (None, "")})

@@ -102,7 +102,7 @@ class Crew:
 @pytest.fixture(scope="module")
 def crew(tmp_path_factory: pytest.TempPathFactory) -> Generator[Crew]:
     """A fleet with two workers on the way; a test that ends one starts another where it needs two."""
-    with running_fleet(tmp_path_factory.mktemp("ends")) as fleet, Client(fleet.redis.url, result_ttl_s=TTL_S) as client:
+    with running_fleet(tmp_path_factory.mktemp("ends")) as fleet, fleet.client() as client:
         crew = Crew(fleet, client)
         crew.start()
         crew.start()

@@ -8,7 +8,7 @@ import pytest
 import redis
 from tests.support.waiting import wait_until
 
-from imagefleet import messages
+from imagefleet import messages, records
 from imagefleet.queues import LEVELS, REDELIVERIES_HEADER, Keys
 from imagefleet_worker import claims
 from imagefleet_worker.doorbell import Doorbell
@@ -363,3 +363,17 @@ def test_the_doorbell_survives_a_cut_connection(raw: "redis.Redis", bell: Bell) 
     push(raw, "one")
 
     assert bell.rings_within(5)
+
+
+def test_the_record_of_a_canceled_job_stays_until_its_message_is_dropped(raw: "redis.Redis") -> None:
+    """A queue may be longer than the life of results; a canceled job must not be run for that."""
+    push(raw, "doomed")
+    raw.hset(KEYS.job("doomed"), mapping={"status": "queued"})
+    raw.execute_command(*records.cancel(KEYS, "doomed", result="{}", event="{}"))
+    before_s = raw.ttl(KEYS.job("doomed"))
+
+    command = claims.claim(KEYS, queues=[QUEUE], token="t", owner="me", duration_s=30, ended_ttl_s=60)
+    assert raw.execute_command(*command) is None
+
+    assert before_s > records.PENDING_TTL_S - 60
+    assert 0 < raw.ttl(KEYS.job("doomed")) <= 60

@@ -17,6 +17,8 @@ from imagefleet.records import Command
 #: Canceled messages that one claim may drop on its way to a live one.
 _MOST_DROPPED: Final = 1000
 _AT_ONCE: Final = 100
+#: How long the record of a canceled job stays once its message is gone.
+DEFAULT_ENDED_TTL_S: Final = 21_600
 
 _NOW = "local t = redis.call('TIME'); local now = tonumber(t[1]) + tonumber(t[2]) / 1e6\n"
 _HELD = "local function held(token, owner) return redis.call('HGET', KEYS[3], token) == owner end\n"
@@ -27,7 +29,8 @@ local function forget(token)
 end
 """
 
-# KEYS: leases, claims, owners, origins, then the lists. ARGV: token, owner, duration, prefix of records, most dropped.
+# KEYS: leases, claims, owners, origins, then the lists. ARGV: token, owner, duration, prefix of records, most dropped,
+# time to live of the records of what is dropped.
 _CLAIM = (
     _NOW
     + """
@@ -43,6 +46,7 @@ for i = 5, #KEYS do
     local id = ok and type(m) == 'table' and type(m.headers) == 'table' and m.headers.id
     local status = type(id) == 'string' and redis.call('HGET', ARGV[4] .. id, 'status')
     if status == 'canceled' or status == 'expired' then
+      redis.call('EXPIRE', ARGV[4] .. id, ARGV[6])
       dropped = dropped + 1
       if dropped >= tonumber(ARGV[5]) then return {'', ''} end
     else
@@ -142,7 +146,15 @@ return #due
 )
 
 
-def claim(keys: Keys, *, queues: Sequence[str], token: str, owner: str, duration_s: float) -> Command:
+def claim(
+    keys: Keys,
+    *,
+    queues: Sequence[str],
+    token: str,
+    owner: str,
+    duration_s: float,
+    ended_ttl_s: int = DEFAULT_ENDED_TTL_S,
+) -> Command:
     """Take the most urgent, then oldest message of *queues*. Replies `[list, message]`, or nil; both empty: ask again.
 
     Sent again with the same *token* it replies the same: a reply may be lost, a message never.
@@ -150,7 +162,18 @@ def claim(keys: Keys, *, queues: Sequence[str], token: str, owner: str, duration
     by_level = zip(*(keys.lists(queue) for queue in queues), strict=True)
     lists = [each for level in by_level for each in level]
     all_keys = (*_of_a_claim(keys), *lists)
-    return ("EVAL", _CLAIM, len(all_keys), *all_keys, token, owner, duration_s, keys.job(""), _MOST_DROPPED)
+    return (
+        "EVAL",
+        _CLAIM,
+        len(all_keys),
+        *all_keys,
+        token,
+        owner,
+        duration_s,
+        keys.job(""),
+        _MOST_DROPPED,
+        ended_ttl_s,
+    )
 
 
 def renew(keys: Keys, *, owner: str, duration_s: float, jobs_by_token: dict[str, str]) -> Command:

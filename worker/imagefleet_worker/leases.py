@@ -38,7 +38,14 @@ class Claimed:
 class Leases:
     """All claims of this process; safe to use from many threads."""
 
-    def __init__(self, client: "redis.Redis", *, keys: Keys, duration_s: float) -> None:
+    def __init__(
+        self,
+        client: "redis.Redis",
+        *,
+        keys: Keys,
+        duration_s: float,
+        ended_ttl_s: int = claims.DEFAULT_ENDED_TTL_S,
+    ) -> None:
         self.owner = uuid.uuid4().hex
         #: Whether a message could be used now; asked before each claim.
         self.gate: Callable[[], bool] = lambda: True
@@ -54,6 +61,7 @@ class Leases:
         self._client = client
         self._keys = keys
         self._duration_s = duration_s
+        self._ended_ttl_s = ended_ttl_s
         self._lock = threading.RLock()  # a signal's handler may hand back while this thread is inside
         self._jobs: dict[str, str] = {}
         self._unsent: list[Command] = []
@@ -76,7 +84,14 @@ class Leases:
                 self._jobs[token] = ""
             try:
                 found = self._client.execute_command(
-                    *claims.claim(self._keys, queues=queues, token=token, owner=self.owner, duration_s=self._duration_s)
+                    *claims.claim(
+                        self._keys,
+                        queues=queues,
+                        token=token,
+                        owner=self.owner,
+                        duration_s=self._duration_s,
+                        ended_ttl_s=self._ended_ttl_s,
+                    )
                 )
             except redis.RedisError:
                 self._forget(token)

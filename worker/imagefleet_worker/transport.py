@@ -42,7 +42,12 @@ def install(app: Any, settings: Settings, *, on_malformed: Callable[[Claimed, Ma
     """Make the workers of this process claim; the URL of the broker stays what it is."""
     global _worker  # noqa: PLW0603  # kombu makes transports by class name, so there is one per process
     keys = Keys(settings.redis.key_prefix)
-    leases = Leases(connect(settings.redis), keys=keys, duration_s=settings.lease.duration_s)
+    leases = Leases(
+        connect(settings.redis),
+        keys=keys,
+        duration_s=settings.lease.duration_s,
+        ended_ttl_s=settings.redis.result_ttl_s,
+    )
     _worker = _Worker(
         leases=leases,
         keys=keys,
