@@ -87,7 +87,8 @@ class Engine:
             problems.append(f"guidance_scale: {name} has none; leave it out")
         if problems:
             raise JobRejected("; ".join(problems))
-        make_scheduler(self._pipe, job.scheduler)
+        if job.scheduler is not None:
+            make_scheduler(self._pipe, job.scheduler)  # raises where it does not fit
         return job.model_copy(update={k: v for k, v in self._defaults().items() if getattr(job, k) is None})
 
     def render(self, job: GenerationJob, *, seed: int, on_step: OnStep, exclusive: bool = False) -> list[Image.Image]:
