@@ -1,0 +1,29 @@
+"""How jobs use the device."""
+
+from enum import StrEnum
+
+from pydantic import Field
+from pydantic_settings import BaseSettings
+
+from imagefleet_worker.settings.groups import group
+
+
+class EngineMode(StrEnum):
+    """How the jobs of one worker share its device."""
+
+    OFF = "off"
+    MERGE = "merge"
+    REPRODUCIBLE = "reproducible"
+
+
+class EngineSettings(BaseSettings):
+    """How jobs use the device."""
+
+    model_config = group("ENGINE")
+
+    mode: EngineMode = Field(default=EngineMode.MERGE, description="off, merge or reproducible: see the README.")
+    max_jobs: int = Field(default=8, ge=1, description="Jobs that denoise at the same time (1 in mode off).")
+    max_rows: int = Field(default=16, ge=1, description="Rows of one joined forward.")
+    reproducible_rows: int = Field(default=8, ge=1, description="Rows that every forward is padded to.")
+    job_timeout_s: float = Field(default=900, gt=0, description="A device silent for this long ends the process.")
+    threads: int | None = Field(default=None, ge=1, description="CPU threads of torch; else torch's own choice.")
