@@ -1,5 +1,6 @@
 """Wire facts that both sides share: task names, queues and their lists, and the names of every key in Redis."""
 
+import hashlib
 import re
 from dataclasses import dataclass
 from typing import Final
@@ -64,6 +65,10 @@ class Keys:
     def events(self, job_id: str) -> str:
         """Channel: what happens to a job."""
         return f"{self.prefix}imagefleet:events:{job_id}"
+
+    def gone(self, url: str) -> str:
+        """String: that the receiver at *url* wants no more webhooks."""
+        return f"{self.prefix}imagefleet:webhooks:gone:{hashlib.sha256(url.encode()).hexdigest()[:32]}"
 
     @property
     def control(self) -> str:

@@ -53,6 +53,8 @@ class Delivery(BaseModel):
     attempt: Annotated[int, Field(ge=1)] = 1
     #: When the first try was due, in seconds since 1970.
     first_at: float | None = None
+    #: Why the try before this one failed.
+    last_error: str | None = None
 
 
 def sign(body: bytes, *, secret: str, event_id: str, timestamp: int) -> str:

@@ -20,6 +20,7 @@ from standardwebhooks import Webhook
 from tests.support.receiver import Receiver
 
 from imagefleet import webhooks
+from imagefleet.errors import InvalidSignature
 from imagefleet.results import JobResult, JobStatus
 from imagefleet.webhooks import Delivery, Event
 from imagefleet_worker import posting
@@ -28,6 +29,7 @@ from imagefleet_worker.errors import AddressRefused, DeliveryFailed, DeliveryGon
 from imagefleet_worker.settings import WebhookSettings
 
 SECRET = "whsec_" + base64.b64encode(b"a secret of 24 bytes ...").decode()
+THIRD = "whsec_" + base64.b64encode(b"the third one, of 32 bytes .....").decode()
 OTHER = "whsec_" + base64.b64encode(b"another one, of 32 bytes .......").decode()
 EVENT = Event.of(
     JobResult(
@@ -126,11 +128,24 @@ def test_without_secrets_nothing_claims_to_be_signed(receiver: Receiver) -> None
     assert "webhook-signature" not in receiver.wait_for(1)[0].headers
 
 
-def test_a_secret_that_cannot_sign_holds_the_delivery_back_until_it_is_mended(receiver: Receiver) -> None:
-    with pytest.raises(DeliveryFailed, match="IMAGEFLEET_WEBHOOK_SECRETS"):
-        deliver(delivery(receiver.url), settings=settings("whsec_???"), now=NOW)
+def test_an_endpoint_with_secrets_of_its_own_is_signed_with_those(receiver: Receiver) -> None:
+    """Two while it rotates; another receiver's secret is worth nothing there, nor is its own elsewhere."""
+    own = WebhookSettings(
+        secrets=(SECRET,),  # type: ignore[arg-type]  # strings
+        endpoint_secrets={f"http://127.0.0.1:{receiver.port}/team-a": (OTHER, THIRD)},  # type: ignore[dict-item]  # strings
+        allow_hosts=("127.0.0.0/8",),
+    )
 
-    assert receiver.requests == []
+    deliver(delivery(f"http://127.0.0.1:{receiver.port}/team-a/hook?x=1"), settings=own, now=time.time())
+    deliver(delivery(f"http://127.0.0.1:{receiver.port}/team-ab"), settings=own, now=time.time())
+
+    theirs, another = receiver.wait_for(2)
+    for secret in (OTHER, THIRD):
+        assert webhooks.verify(theirs.body, theirs.headers, secret=secret) == EVENT
+        assert Webhook(secret).verify(theirs.body, dict(theirs.headers))
+    with pytest.raises(InvalidSignature):
+        webhooks.verify(theirs.body, theirs.headers, secret=SECRET)
+    assert webhooks.verify(another.body, another.headers, secret=SECRET) == EVENT
 
 
 @pytest.mark.parametrize("status", [200, 201, 202, 204, 299])

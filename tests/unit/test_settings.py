@@ -41,11 +41,50 @@ def test_an_empty_variable_means_the_default(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_secrets_are_split_and_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two secrets while one is rotated out; neither in a log."""
-    monkeypatch.setenv("IMAGEFLEET_WEBHOOK_SECRETS", "whsec_one, whsec_two")
+    monkeypatch.setenv("IMAGEFLEET_WEBHOOK_SECRETS", "whsec_b25l, whsec_dHdv")
 
     webhook = Settings.load().webhook
 
-    assert [secret.get_secret_value() for secret in webhook.secrets] == ["whsec_one", "whsec_two"]
+    assert [secret.get_secret_value() for secret in webhook.secrets] == ["whsec_b25l", "whsec_dHdv"]
+    assert "whsec" not in repr(webhook)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("SECRETS", "hunter2", "whsec_ and base64"),
+        ("SECRETS", "whsec_", "whsec_ and base64"),
+        ("SECRETS", "whsec_b25l,whsec_?", "not base64"),
+        ("ENDPOINT_SECRETS", "hooks.example.com=whsec_b25l", "not JSON"),
+        ("ENDPOINT_SECRETS", "[]", "JSON object"),
+        ("ENDPOINT_SECRETS", '{"hooks.example.com": "hunter2"}', "hooks.example.com.*whsec_ and base64"),
+        ("ENDPOINT_SECRETS", '{"https://hooks.example.com:x/": "whsec_b25l"}', "no host, host:port or URL"),
+        ("ENDPOINT_SECRETS", '{"/hook": "whsec_b25l"}', "no host, host:port or URL"),
+    ],
+)
+def test_a_secret_that_cannot_sign_is_found_at_the_start(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, sentence: str
+) -> None:
+    """And not when the first webhook fails; the secret itself is in no message."""
+    monkeypatch.setenv(f"IMAGEFLEET_WEBHOOK_{name}", value)
+
+    with pytest.raises(SettingsInvalid, match=sentence) as invalid:
+        Settings.load()
+
+    assert "hunter2" not in invalid.value.message
+
+
+def test_each_endpoint_may_have_secrets_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One or a list, and commas as in the secrets for all."""
+    given = '{"hooks.example.com": "whsec_b25l,whsec_dHdv", "https://other.example/a/": ["whsec_dHdv"]}'
+    monkeypatch.setenv("IMAGEFLEET_WEBHOOK_ENDPOINT_SECRETS", given)
+
+    webhook = Settings.load().webhook
+
+    assert {where: len(secrets) for where, secrets in webhook.endpoint_secrets.items()} == {
+        "hooks.example.com": 2,
+        "https://other.example/a/": 1,
+    }
     assert "whsec" not in repr(webhook)
 
 

@@ -85,6 +85,16 @@ def resolve(url: str, *, allow_hosts: Iterable[str] = ()) -> Target:
     return Target(parts.scheme, host, port, tuple(map(str, addresses)), path)
 
 
+def endpoint_of(url: str) -> str:
+    """Scheme, host and port of *url*, in one spelling; no address is looked up.
+
+    Raises:
+        AddressRefused: for what is no URL that a webhook may have.
+    """
+    parts, host, port = _split(url)
+    return f"{parts.scheme}://{host}:{port}"
+
+
 def _split(url: str) -> tuple[SplitResult, str, int]:
     if not url.isascii() or any(each <= " " or each in "\\\x7f" for each in url):
         raise AddressRefused("the URL has characters that a URL cannot have; write other letters as %XX or xn--")

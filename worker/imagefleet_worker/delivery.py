@@ -7,10 +7,10 @@ from importlib.metadata import version
 from typing import Final
 
 from imagefleet import webhooks
-from imagefleet.errors import InvalidSignature
 from imagefleet.webhooks import Delivery
 from imagefleet_worker.addresses import resolve
 from imagefleet_worker.errors import DeliveryFailed, DeliveryGone
+from imagefleet_worker.keyring import secrets_for
 from imagefleet_worker.posting import NO_ANSWER, Answer, post
 from imagefleet_worker.settings import WebhookSettings
 
@@ -19,13 +19,15 @@ _ACCEPTED: Final = range(200, 300)
 _GONE: Final = 410
 #: Too many requests, and service unavailable: the answers whose `Retry-After` says when to come again.
 _LATER: Final = (429, 503)
+_SERVER_ERROR: Final = 500
 _USER_AGENT: Final = f"imagefleet/{version('imagefleet')}"
 
 
 def deliver(delivery: Delivery, *, settings: WebhookSettings, now: float) -> None:
-    """Send *delivery* once, signed with every secret; *now* is the time of the signature, in seconds since 1970.
+    """Send *delivery* once, signed with every secret of its receiver.
 
-    Takes at most `settings.timeout_s`, and what the system's resolver needs for the name.
+    *now* is the time of the signature, in seconds since 1970. It takes at most `settings.timeout_s`, and what the
+    system's resolver needs for the name.
 
     Raises:
         AddressRefused: where its URL leads where nothing may be sent.
@@ -35,7 +37,9 @@ def deliver(delivery: Delivery, *, settings: WebhookSettings, now: float) -> Non
     """
     target = resolve(delivery.url, allow_hosts=settings.allow_hosts)
     body = delivery.body.encode()
-    headers = {"content-type": "application/json", "user-agent": _USER_AGENT, **_signed(delivery, body, settings, now)}
+    secrets = secrets_for(target, settings=settings)
+    signed = webhooks.headers(body, secrets=secrets, event_id=delivery.event_id, timestamp=int(now))
+    headers = {"content-type": "application/json", "user-agent": _USER_AGENT, **signed}
     try:
         answer = post(target, body, headers=headers, timeout_s=settings.timeout_s)
     except NO_ANSWER as error:
@@ -43,7 +47,11 @@ def deliver(delivery: Delivery, *, settings: WebhookSettings, now: float) -> Non
     if answer.status == _GONE:
         raise DeliveryGone(f"{target.host} wants no more events (410)")
     if answer.status not in _ACCEPTED:
-        raise DeliveryFailed(f"{target.host} answered {answer.status}", retry_after_s=_retry_after_s(answer, now))
+        raise DeliveryFailed(
+            f"{target.host} answered {answer.status}",
+            retry_after_s=_retry_after_s(answer, now),
+            is_overloaded=answer.status >= _SERVER_ERROR or answer.status in _LATER,
+        )
 
 
 def next_pause_s(attempt: int, *, base_s: float) -> float:
@@ -53,14 +61,6 @@ def next_pause_s(attempt: int, *, base_s: float) -> float:
     """
     longest = min(base_s * 2 ** min(attempt, 32), _LONGEST_PAUSE_S)
     return random.uniform(longest / 2, longest)  # noqa: S311  # no secret
-
-
-def _signed(delivery: Delivery, body: bytes, settings: WebhookSettings, now: float) -> dict[str, str]:
-    secrets = [secret.get_secret_value() for secret in settings.secrets]
-    try:
-        return webhooks.headers(body, secrets=secrets, event_id=delivery.event_id, timestamp=int(now))
-    except InvalidSignature as error:  # once the secret is mended, the delivery can go out
-        raise DeliveryFailed(f"cannot sign, mend IMAGEFLEET_WEBHOOK_SECRETS: {error.message}") from error
 
 
 def _retry_after_s(answer: Answer, now: float) -> float | None:

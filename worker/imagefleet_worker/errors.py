@@ -119,10 +119,12 @@ class DeliveryFailed(WorkerError):
     code = "delivery_failed"
     retryable = True
 
-    def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
+    def __init__(self, message: str, *, retry_after_s: float | None = None, is_overloaded: bool = True) -> None:
         super().__init__(message)
         #: How long the receiver asked to wait, in seconds.
         self.retry_after_s = retry_after_s
+        #: Whether other events for the same endpoint would fare no better now.
+        self.is_overloaded = is_overloaded
 
 
 class DeliveryGone(WorkerError):

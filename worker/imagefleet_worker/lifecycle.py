@@ -15,6 +15,7 @@ from imagefleet.records import Claim
 from imagefleet_worker.burial import Burial
 from imagefleet_worker.connections import connect
 from imagefleet_worker.control import CancelListener
+from imagefleet_worker.counter import Counter
 from imagefleet_worker.envelopes import Malformed
 from imagefleet_worker.errors import (
     ExitCode,
@@ -30,7 +31,6 @@ from imagefleet_worker.heartbeat import Heartbeat
 from imagefleet_worker.leases import Claimed, Leases
 from imagefleet_worker.metrics import Metrics
 from imagefleet_worker.precautions import take_precautions
-from imagefleet_worker.sending import Counter
 from imagefleet_worker.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -95,11 +95,13 @@ def open_worker(settings: Settings, *, worker: str, queues: tuple[str, ...]) -> 
         _exit(ExitCode.REDIS_UNAVAILABLE, f"Redis at {_without_password(settings.redis.url)} does not answer: {error}")
     burial = Burial(client, keys=process.keys, settings=settings.lease, worker=worker)
     process.burial = burial
-    process.counter = Counter(
-        settings=settings.webhook,
-        postpone=lambda token, due_in_s, message: process.leases.postpone(token, due_in_s=due_in_s, message=message),
-        bury=burial.of_delivery,
-        count=process.metrics.webhook,
+    process.counter = Counter.opened(
+        settings.webhook,
+        client=client,
+        keys=process.keys,
+        leases=process.leases,
+        burial=burial,
+        metrics=process.metrics,
     )
     _show(process, queues=queues)
     if makes_images:

@@ -1,34 +1,22 @@
 """Sending: one try at a webhook, and what happens after it failed."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import time
 from typing import Any
 
 import structlog
 
 from imagefleet import messages
+from imagefleet.errors import ImageFleetError
 from imagefleet.queues import DELIVER_TASK, WEBHOOK_QUEUE
 from imagefleet.records import Claim
 from imagefleet.webhooks import Delivery
+from imagefleet_worker.addresses import endpoint_of
+from imagefleet_worker.counter import Counter
 from imagefleet_worker.delivery import deliver, next_pause_s
 from imagefleet_worker.errors import AddressRefused, DeliveryFailed, DeliveryGone
 from imagefleet_worker.metrics import Outcome
-from imagefleet_worker.settings import WebhookSettings
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Counter:
-    """What every delivery of this process shares."""
-
-    settings: WebhookSettings
-    #: Puts a message in the place of a claimed one, due after so many seconds.
-    postpone: Callable[[str, float, str], None]
-    #: Puts a claimed delivery among the dead letters, with a code, a sentence and the number of tries.
-    bury: Callable[[str, str, str, int], None]
-    #: Counts what came of a try.
-    count: Callable[[Outcome], None]
 
 
 def send(data: Any, *, claim: Claim, counter: Counter, now: float) -> bool:
@@ -37,30 +25,86 @@ def send(data: Any, *, claim: Claim, counter: Counter, now: float) -> bool:
     Raises:
         pydantic.ValidationError: where *data* is no delivery.
     """
-    delivery = Delivery.model_validate(data)
-    context = {"event_id": delivery.event_id, "attempt": delivery.attempt}
+    given = Delivery.model_validate(data)
+    delivery = given.model_copy(update={"first_at": given.first_at or now})
+    try:
+        endpoint = endpoint_of(delivery.url)
+        _check_not_gone(delivery, counter=counter)
+        pause_s = counter.circuits.enter(endpoint)
+        if pause_s is not None:
+            return _hold(delivery, pause_s, claim=claim, counter=counter, now=now)
+        _try(delivery, endpoint, counter=counter, now=now)
+    except DeliveryFailed as error:
+        return _postpone(delivery, error, claim=claim, counter=counter, now=now)
+    except DeliveryGone as error:
+        counter.gone.add(delivery.url)
+        _bury(delivery, error, "refused", claim=claim, counter=counter)
+    except AddressRefused as error:
+        _bury(delivery, error, "refused", claim=claim, counter=counter)
+    else:
+        counter.count("delivered")
+        log.info("webhook delivered", **_about(delivery))
+    return False
+
+
+def _check_not_gone(delivery: Delivery, *, counter: Counter) -> None:
+    if counter.gone.has(delivery.url):
+        raise DeliveryGone("the receiver answered 410 before, so nothing is sent there; replay it to try again")
+
+
+def _try(delivery: Delivery, endpoint: str, *, counter: Counter, now: float) -> None:
+    start = time.monotonic()
+    failure: DeliveryFailed | None = None
     try:
         deliver(delivery, settings=counter.settings, now=now)
     except DeliveryFailed as error:
-        first_at = delivery.first_at or now
-        pause_s = error.retry_after_s or next_pause_s(delivery.attempt, base_s=counter.settings.retry_base_s)
-        if now + pause_s - first_at <= counter.settings.retry_for_s:
-            log.warning("webhook postponed", reason=error.message, pause_s=round(pause_s, 1), **context)
-            following = delivery.model_copy(update={"attempt": delivery.attempt + 1, "first_at": first_at})
-            counter.postpone(claim.token, pause_s, _message(following))
-            counter.count("postponed")
-            return True
-        log.warning("webhook given up", reason=error.message, **context)
-        counter.bury(claim.token, error.code, error.message, delivery.attempt)
-        counter.count("given_up")
-    except (AddressRefused, DeliveryGone) as error:
-        log.warning("webhook refused", code=error.code, reason=error.message, **context)
-        counter.bury(claim.token, error.code, error.message, delivery.attempt)
-        counter.count("refused")
-    else:
-        counter.count("delivered")
-        log.info("webhook delivered", **context)
-    return False
+        failure = error
+        raise
+    finally:
+        counter.circuits.leave(
+            endpoint,
+            failed=failure is not None and failure.is_overloaded,
+            took_s=time.monotonic() - start,
+            retry_after_s=failure.retry_after_s if failure else None,
+        )
+
+
+def _hold(delivery: Delivery, pause_s: float, *, claim: Claim, counter: Counter, now: float) -> bool:
+    """Put back a delivery that was not tried: its endpoint is busy, or has failed too often."""
+    if _is_too_late(delivery, pause_s, counter=counter, now=now):
+        error = DeliveryFailed(delivery.last_error or "the endpoint was busy or failing all the time")
+        _bury(delivery, error, "given_up", claim=claim, counter=counter)
+        return False
+    counter.postpone(claim.token, pause_s, _message(delivery))
+    counter.count("held")
+    log.debug("webhook held back", pause_s=round(pause_s, 1), **_about(delivery))
+    return True
+
+
+def _postpone(delivery: Delivery, error: DeliveryFailed, *, claim: Claim, counter: Counter, now: float) -> bool:
+    pause_s = error.retry_after_s or next_pause_s(delivery.attempt, base_s=counter.settings.retry_base_s)
+    if _is_too_late(delivery, pause_s, counter=counter, now=now):
+        _bury(delivery, error, "given_up", claim=claim, counter=counter)
+        return False
+    log.warning("webhook postponed", reason=error.message, pause_s=round(pause_s, 1), **_about(delivery))
+    following = delivery.model_copy(update={"attempt": delivery.attempt + 1, "last_error": error.message})
+    counter.postpone(claim.token, pause_s, _message(following))
+    counter.count("postponed")
+    return True
+
+
+def _is_too_late(delivery: Delivery, pause_s: float, *, counter: Counter, now: float) -> bool:
+    return now + pause_s - (delivery.first_at or now) > counter.settings.retry_for_s
+
+
+def _bury(delivery: Delivery, error: ImageFleetError, outcome: Outcome, *, claim: Claim, counter: Counter) -> None:
+    log.warning("webhook given up", code=error.code, reason=error.message, **_about(delivery))
+    counter.bury(claim.token, error.code, error.message, delivery.attempt)
+    counter.count(outcome)
+
+
+def _about(delivery: Delivery) -> dict[str, Any]:
+    return {"event_id": delivery.event_id, "attempt": delivery.attempt}
 
 
 def _message(delivery: Delivery) -> str:

@@ -1,0 +1,146 @@
+"""A sender process and real receivers: one that is slow, dead or gone is nobody else's trouble."""
+
+import base64
+import json
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+
+import pytest
+import redis as redis_py
+from standardwebhooks import Webhook
+from tests.support.processes import running_worker
+from tests.support.receiver import Receiver
+from tests.support.redis import RedisServer
+from tests.support.waiting import wait_until
+
+from imagefleet import messages
+from imagefleet.deadletters import DeadLetter
+from imagefleet.queues import DELIVER_TASK, WEBHOOK_QUEUE, Keys
+from imagefleet.results import JobResult, JobStatus
+from imagefleet.webhooks import Delivery, Event
+
+KEYS = Keys()
+SECRETS = ["whsec_" + base64.b64encode(f"a secret of 25 bytes, no {n}".encode()).decode() for n in range(3)]
+Push = Callable[..., list[str]]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """A Redis with one sender, which has four threads and gives two of them to an endpoint."""
+    folder = tmp_path_factory.mktemp("sending")
+    with RedisServer(folder) as server:
+        env = {
+            "IMAGEFLEET_REDIS_URL": server.url,
+            "IMAGEFLEET_WEBHOOK_ALLOW_HOSTS": "127.0.0.0/8",
+            "IMAGEFLEET_WEBHOOK_SECRETS": SECRETS[0],
+            "IMAGEFLEET_WEBHOOK_ENDPOINT_SECRETS": json.dumps({"127.0.0.1": SECRETS[1:]}),
+            "IMAGEFLEET_WEBHOOK_RETRY_BASE_S": "0.1",
+            "IMAGEFLEET_WEBHOOK_RETRY_FOR_S": "100",
+            "IMAGEFLEET_WEBHOOK_ENDPOINT_CONCURRENCY": "2",
+            "IMAGEFLEET_WEBHOOK_CIRCUIT_FAILURES": "3",
+            "IMAGEFLEET_WEBHOOK_CIRCUIT_OPEN_S": "60",
+        }
+        with running_worker(env, folder, name="sender", options=("-Q", WEBHOOK_QUEUE, "-c", "4")):
+            yield server
+
+
+@pytest.fixture
+def raw(server: RedisServer) -> Iterator["redis_py.Redis"]:
+    with redis_py.Redis.from_url(server.url, decode_responses=True) as client:
+        client.delete(KEYS.delayed, KEYS.dead, KEYS.dead_index)
+        yield client
+
+
+@pytest.fixture
+def push(raw: "redis_py.Redis") -> Push:
+    """Queue deliveries, as the end of a job does; return the ids of their events."""
+
+    def push(url: str, *, count: int = 1, name: str = "job") -> list[str]:
+        ids: list[str] = []
+        for n in range(count):
+            result = JobResult(id=f"{name}-{n}", status=JobStatus.SUCCEEDED, finished_at=datetime.now(UTC))
+            event = Event.of(result)
+            delivery = Delivery(url=url, event_id=event.id, body=event.model_dump_json())
+            kwargs = {"delivery": delivery.model_dump(mode="json")}
+            message = messages.encode(DELIVER_TASK, kwargs, message_id=event.id, queue=WEBHOOK_QUEUE)
+            raw.lpush(KEYS.list_for(WEBHOOK_QUEUE, 5), message)
+            ids.append(event.id)
+        return ids
+
+    return push
+
+
+@pytest.fixture
+def other() -> Iterator[Receiver]:
+    """A second receiver."""
+    receiver = Receiver()
+    yield receiver
+    receiver.close()
+
+
+def letters(raw: "redis_py.Redis") -> list[DeadLetter]:
+    return [DeadLetter.model_validate_json(text) for text in raw.hvals(KEYS.dead)]
+
+
+def test_a_slow_endpoint_does_not_hold_up_a_quick_one(push: Push, receiver: Receiver, other: Receiver) -> None:
+    """It takes 3 s for each of 10 events; the other's 20 are there meanwhile, and the slow one gets two at a time."""
+    receiver.reply(204, delay_s=3)
+    push(receiver.url, count=10, name="slow")
+    receiver.wait_for(2)
+    start = time.monotonic()
+
+    push(other.url, count=20, name="quick")
+
+    other.wait_for(20)
+    assert time.monotonic() - start < 3
+    assert len(receiver.requests) == 2
+    receiver.forget()
+    receiver.wait_for(8, 30)
+    assert len({request.headers["webhook-id"] for request in receiver.requests}) == 8
+
+
+def test_a_dead_endpoint_is_left_alone(push: Push, raw: "redis_py.Redis", receiver: Receiver, other: Receiver) -> None:
+    """After three failures in a row nobody asks again for a while; what waits has lost no try."""
+    receiver.reply(500)
+
+    push(receiver.url, count=20, name="dead")
+    wait_until(lambda: raw.zcount(KEYS.delayed, time.time() + 15, "inf") == 20)
+    push(other.url, name="alive")
+
+    other.wait_for(1)
+    assert 3 <= len(receiver.requests) <= 4, "two run at a time, so the third failure may have a companion"
+    waiting = [json.loads(json.loads(json.loads(entry)[1])["body"])[1] for entry in raw.zrange(KEYS.delayed, 0, -1)]
+    assert [each["delivery"]["attempt"] for each in waiting].count(1) == 20 - len(receiver.requests)
+
+
+def test_410_ends_it_and_what_comes_after_is_not_sent(push: Push, raw: "redis_py.Redis", receiver: Receiver) -> None:
+    """A dead letter each; another path of the same host is not touched."""
+    receiver.reply(410)
+    push(receiver.url, name="first")
+    wait_until(lambda: len(letters(raw)) == 1)
+    receiver.forget()
+
+    push(receiver.url, name="second")
+    wait_until(lambda: len(letters(raw)) == 2)
+    push(f"{receiver.url}/other", name="third")
+
+    assert [request.path for request in receiver.wait_for(1)] == ["/hook/other"]
+    assert {letter.reason for letter in letters(raw)} == {"delivery_gone"}
+
+
+def test_429_is_tried_again_when_the_receiver_said_with_the_same_id(push: Push, receiver: Receiver) -> None:
+    """And the reference library verifies it with each of the endpoint's own two secrets."""
+    receiver.reply(429, {"Retry-After": "2"})
+    (event_id,) = push(receiver.url, name="busy")
+    receiver.wait_for(1)
+    start = time.monotonic()
+    receiver.reply(204)
+
+    requests = receiver.wait_for(2)
+
+    assert time.monotonic() - start > 1.9
+    for request in requests:
+        assert request.headers["webhook-id"] == event_id
+        for secret in SECRETS[1:]:
+            assert Webhook(secret).verify(request.body, dict(request.headers))
