@@ -24,9 +24,11 @@ from imagefleet.errors import (
     ResultTimeout,
 )
 from imagefleet.jobs import DEFAULT_LIMITS, GenerationJob, ImageFormat, JobLimits, Webhook, WebhookEvent
+from imagefleet.overview import Overview, Queue
 from imagefleet.results import Artifact, JobError, JobResult, JobStatus, Timings
 from imagefleet.settings import ClientSettings, SettingsInvalid
 from imagefleet.snapshots import JobEvent, Progress, Snapshot
+from imagefleet.workers import RunningJob, Worker, WorkerState
 
 __all__ = [
     "DEFAULT_LIMITS",
@@ -46,15 +48,20 @@ __all__ = [
     "JobNotFound",
     "JobResult",
     "JobStatus",
+    "Overview",
     "Progress",
+    "Queue",
     "QueueFull",
     "QueueUnavailable",
     "ResultTimeout",
+    "RunningJob",
     "SettingsInvalid",
     "Snapshot",
     "Timings",
     "Webhook",
     "WebhookEvent",
+    "Worker",
+    "WorkerState",
     "__version__",
 ]
 

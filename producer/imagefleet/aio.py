@@ -10,11 +10,14 @@ from imagefleet import operations
 from imagefleet.async_connections import AsyncConnection
 from imagefleet.jobs import DEFAULT_LIMITS, JobLimits
 from imagefleet.messages import Links
+from imagefleet.overview import Overview, Queue
 from imagefleet.results import JobResult, JobStatus
 from imagefleet.settings import ClientSettings
 from imagefleet.snapshots import JobEvent, Snapshot
 from imagefleet.submissions import JobLike, one
+from imagefleet.survey import survey
 from imagefleet.watching import Watch
+from imagefleet.workers import Worker
 
 
 class AsyncClient:
@@ -132,6 +135,18 @@ class AsyncClient:
     async def cancel(self, job_id: str) -> JobStatus:
         """Cancel a job and return the status it has now."""
         return await self._connection.run(operations.cancel(self._settings, job_id))
+
+    async def queues(self) -> list[Queue]:
+        """What waits in each queue now, and how many work on it; by name."""
+        return list((await self.overview()).queues)
+
+    async def workers(self) -> list[Worker]:
+        """Every worker process that is there now, with what it does; by name."""
+        return list((await self.overview()).workers)
+
+    async def overview(self) -> Overview:
+        """All queues and workers of the fleet at one moment, in two round trips."""
+        return await self._connection.run(survey(self._settings.keys))
 
     async def queue_length(self, model: str = "default") -> int:
         """How many jobs wait for *model*."""

@@ -9,11 +9,14 @@ from imagefleet import operations
 from imagefleet.connections import Connection
 from imagefleet.jobs import DEFAULT_LIMITS, JobLimits
 from imagefleet.messages import Links
+from imagefleet.overview import Overview, Queue
 from imagefleet.results import JobResult, JobStatus
 from imagefleet.settings import ClientSettings
 from imagefleet.snapshots import JobEvent, Snapshot
 from imagefleet.submissions import JobLike, one
+from imagefleet.survey import survey
 from imagefleet.watching import Watch
+from imagefleet.workers import Worker
 
 
 class Client:
@@ -149,6 +152,18 @@ class Client:
         until it has; a job that has ended stays as it is. Raises `JobNotFound` where there is no record.
         """
         return self._connection.run(operations.cancel(self._settings, job_id))
+
+    def queues(self) -> list[Queue]:
+        """What waits in each queue now, and how many work on it; by name."""
+        return list((self.overview()).queues)
+
+    def workers(self) -> list[Worker]:
+        """Every worker process that is there now, with what it does; by name."""
+        return list((self.overview()).workers)
+
+    def overview(self) -> Overview:
+        """All queues and workers of the fleet at one moment, in two round trips."""
+        return self._connection.run(survey(self._settings.keys))
 
     def queue_length(self, model: str = "default") -> int:
         """How many jobs wait for *model*."""

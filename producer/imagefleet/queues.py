@@ -19,6 +19,8 @@ _SEPARATOR: Final = "\x06\x16"  # kombu's own, between a queue's name and its pr
 #: place of our default priority; the steps 3, 6 and 9 are where kombu puts what Celery calls less urgent.
 LEVELS: Final = (f"{_SEPARATOR}urgent", "", f"{_SEPARATOR}3", f"{_SEPARATOR}6", f"{_SEPARATOR}9")
 _LEVEL_OF_PRIORITY: Final = (4, 3, 3, 2, 2, 1, 1, 1, 0, 0)
+#: The priorities that wait in each of the lists, most urgent first.
+PRIORITY_SPANS: Final = ("8-9", "5-7", "3-4", "1-2", "0")
 
 _JOB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 
@@ -112,5 +114,14 @@ class Keys:
 
     @property
     def workers(self) -> str:
-        """Sorted set: worker name, scored with the Redis time (seconds) of its last sign of life."""
+        """Sorted set: id of a worker process, scored with the Redis time (seconds) of its last sign of life."""
         return f"{self.prefix}imagefleet:workers"
+
+    def worker(self, worker_id: str) -> str:
+        """String: what a worker process says of itself, as JSON; gone when it is not said again."""
+        return f"{self.prefix}imagefleet:worker:{worker_id}"
+
+    @property
+    def queues(self) -> str:
+        """Set: names of the queues that workers consume or clients have filled."""
+        return f"{self.prefix}imagefleet:queues"

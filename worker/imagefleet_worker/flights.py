@@ -18,6 +18,8 @@ class Flight:
         self.deadline: datetime | None = None
         #: Whether the attempt has come to the device, or is past it.
         self.has_arrived = False
+        #: Denoising steps done and in all; (0, 0) before the first.
+        self.steps: tuple[int, int] = (0, 0)
         self._canceled = threading.Event()
         self._lost = threading.Event()
 
@@ -98,6 +100,11 @@ class Flights:
         """How many attempts have come to the device, or are past it."""
         with self._changed:
             return sum(flight.has_arrived for flight in self._flights.values())
+
+    def all(self) -> list[Flight]:
+        """Every attempt, the oldest first."""
+        with self._changed:
+            return list(self._flights.values())
 
     def __len__(self) -> int:
         with self._changed:

@@ -100,6 +100,7 @@ def _render(
 ) -> list[Any]:
     def on_step(done: int, total: int) -> None:
         studio.watchdog.beat()
+        flight.steps = (done, total)
         circumstances.on_step(done, total)
         flight.check()
 

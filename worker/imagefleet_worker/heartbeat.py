@@ -60,6 +60,12 @@ class Heartbeat:
             beats.write(folder, self._beat)
             self._start("heartbeat", self._write, every_s=_WRITE_EVERY_S)
 
+    @property
+    def state(self) -> State:
+        """Where the process is in its life."""
+        with self._lock:
+            return self._beat.state
+
     def loaded(self) -> None:
         """The model is there: jobs may come."""
         self._enter("ready")

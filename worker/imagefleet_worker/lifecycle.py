@@ -1,8 +1,7 @@
 """The life of a worker process: everything is opened before the first job, and handed back before the end."""
 
-import os
+import atexit
 import sys
-import threading
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -16,6 +15,7 @@ from imagefleet_worker.burial import Burial
 from imagefleet_worker.connections import connect
 from imagefleet_worker.control import CancelListener
 from imagefleet_worker.counter import Counter
+from imagefleet_worker.draining import Drain
 from imagefleet_worker.envelopes import Malformed
 from imagefleet_worker.errors import (
     ExitCode,
@@ -31,6 +31,7 @@ from imagefleet_worker.heartbeat import Heartbeat
 from imagefleet_worker.leases import Claimed, Leases
 from imagefleet_worker.metrics import Metrics
 from imagefleet_worker.precautions import take_precautions
+from imagefleet_worker.presence import Presence
 from imagefleet_worker.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -46,6 +47,7 @@ class _Process:
     flights: Flights
     heartbeat: Heartbeat
     metrics: Metrics
+    presence: Presence
     #: `attempts.Desk`; not named here, because a sender of webhooks must not import torch.
     desk: Any = None
     counter: Counter | None = None
@@ -67,13 +69,15 @@ def install_transport(app: Any, settings: Settings) -> None:
     leases.on_cancel = flights.cancel
     metrics = Metrics(model=settings.model.alias)
     metrics.sources.leases, metrics.sources.keys = leases, keys
+    heartbeat = _heartbeat(settings.health.folder)
     _process = _Process(
         settings=settings,
         keys=keys,
         leases=leases,
         flights=flights,
-        heartbeat=_heartbeat(settings.health.folder),
+        heartbeat=heartbeat,
         metrics=metrics,
+        presence=Presence(settings, keys=keys, leases=leases, flights=flights, heartbeat=heartbeat, metrics=metrics),
     )
 
 
@@ -103,7 +107,7 @@ def open_worker(settings: Settings, *, worker: str, queues: tuple[str, ...]) -> 
         burial=burial,
         metrics=process.metrics,
     )
-    _show(process, queues=queues)
+    _show(process, worker=worker, queues=queues)
     if makes_images:
         take_precautions(settings.model)
         from imagefleet_worker import opening  # noqa: PLC0415  # imports torch, which senders do without
@@ -126,6 +130,9 @@ def open_worker(settings: Settings, *, worker: str, queues: tuple[str, ...]) -> 
             _exit(ExitCode.STORAGE_UNAVAILABLE, error.message)
         except ModelUnavailable as error:
             _exit(ExitCode.MODEL_UNAVAILABLE, error.message)
+        process.presence.describe(
+            device=process.desk.studio.engine.device_name, revision=process.desk.studio.engine.revision
+        )
         CancelListener(client, keys=process.keys, on_cancel=process.flights.cancel)
     process.heartbeat.loaded()
     log.info("worker opened", worker=worker, makes_images=makes_images)
@@ -136,8 +143,8 @@ def heartbeat() -> Heartbeat | None:
     return _process.heartbeat if _process else None
 
 
-def _show(process: _Process, *, queues: tuple[str, ...]) -> None:
-    """Let probes and Prometheus see what has been opened."""
+def _show(process: _Process, *, worker: str, queues: tuple[str, ...]) -> None:
+    """Let probes, Prometheus and the fleet see what has been opened."""
     sources = process.metrics.sources
     hasty = process.settings.redis.model_copy(update={"socket_timeout_s": 2})  # pages and probes must come in time
     sources.redis, sources.queues = connect(hasty), queues
@@ -146,6 +153,8 @@ def _show(process: _Process, *, queues: tuple[str, ...]) -> None:
     except SettingsInvalid as error:
         _exit(ExitCode.SETTINGS_INVALID, error.message)
     process.heartbeat.watch_redis(connect(hasty))
+    process.presence.begin(connect(hasty), worker=worker, queues=queues)
+    atexit.register(process.presence.leave)
 
 
 def desk() -> Any:
@@ -204,29 +213,16 @@ def drain(*, at_once: bool) -> None:
     """Take no more jobs, let the running ones end in time, hand the rest back; with *at_once* hand all back now."""
     if _process is None:
         return
+    drain = Drain(
+        leases=_process.leases,
+        flights=_process.flights,
+        heartbeat=_process.heartbeat,
+        seconds=_process.settings.worker.drain_s,
+        leave=_process.presence.leave,
+    )
     if at_once:
-        _hand_back(_process)
-    threading.Thread(target=_drain, args=(_process,), name="drain", daemon=True).start()
-
-
-def _drain(process: _Process) -> None:
-    process.heartbeat.draining()
-    process.leases.stop_claiming()
-    drain_s, running = process.settings.worker.drain_s, len(process.flights)
-    log.info("draining", running=running, seconds=drain_s)
-    hint = "press Ctrl-C again to hand them back at once"
-    os.write(2, f"imagefleet: draining, {running} jobs running, at most {drain_s:g} s; {hint}\n".encode())
-    if not process.flights.wait_until_empty(drain_s):
-        _hand_back(process)
-
-
-def _hand_back(process: _Process) -> NoReturn:
-    process.leases.stop_claiming()
-    process.flights.lose_all()
-    count = process.leases.give_back_all()
-    log.warning("handed back what was running", jobs=count)
-    sys.stderr.flush()
-    os._exit(ExitCode.OK)
+        drain.hand_back()
+    drain.begin()
 
 
 def _exit(code: ExitCode, sentence: str) -> NoReturn:

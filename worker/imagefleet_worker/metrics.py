@@ -66,7 +66,10 @@ class Metrics:
     def __init__(self, *, model: str) -> None:
         #: To be filled in as the parts of the process are opened.
         self.sources = Sources()
+        #: Images of the jobs that ended here.
+        self.images = 0
         self._model = model
+        self._lock = threading.Lock()
         disable_created_metrics()  # else each counter brings a second family that nobody reads
         self._registry = registry = CollectorRegistry(auto_describe=False)
         self._jobs = Counter(
@@ -95,6 +98,8 @@ class Metrics:
         self._jobs.labels(self._model, result.status.value, code).inc()
         if result.error:
             return
+        with self._lock:
+            self.images += len(result.artifacts)
         for phase in _PHASES:
             seconds: float = getattr(result.timings, f"{phase}_s")
             if seconds:  # a message that somebody made by hand does not say since when it waits
