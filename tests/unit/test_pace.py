@@ -18,7 +18,7 @@ def test_a_young_process_is_measured_since_its_first_mark() -> None:
 def test_what_is_older_than_a_minute_no_longer_counts() -> None:
     pace = Pace()
     for second in range(0, 301, 2):
-        busy = pace.note(at=second, images=second if second < 200 else 200, busy_s=second)
+        busy = pace.note(at=second, images=min(200, second), busy_s=second)
     assert busy == Rates(0, 1)
     assert pace.note(at=302, images=230, busy_s=302).images == pytest.approx(0.5)
     assert len(pace._marks) <= 32
