@@ -12,6 +12,7 @@ This is the light half that other services install: no torch, no boto3.
 from importlib.metadata import version
 
 from imagefleet.aio import AsyncClient
+from imagefleet.cancellation import GroupCanceled
 from imagefleet.client import Client
 from imagefleet.errors import (
     ImageFleetError,
@@ -37,6 +38,7 @@ __all__ = [
     "Client",
     "ClientSettings",
     "GenerationJob",
+    "GroupCanceled",
     "ImageFleetError",
     "ImageFormat",
     "InvalidJob",

@@ -6,15 +6,16 @@ from contextlib import aclosing
 from types import TracebackType
 from typing import Any, Self
 
-from imagefleet import operations
+from imagefleet import cancellation, operations
 from imagefleet.async_connections import AsyncConnection
+from imagefleet.cancellation import GroupCanceled
 from imagefleet.jobs import DEFAULT_LIMITS, JobLimits
 from imagefleet.messages import Links
 from imagefleet.overview import Overview, Queue
 from imagefleet.results import JobResult, JobStatus
 from imagefleet.settings import ClientSettings
 from imagefleet.snapshots import JobEvent, Snapshot
-from imagefleet.submissions import JobLike, one
+from imagefleet.submissions import JobLike, grouped, one
 from imagefleet.survey import survey
 from imagefleet.watching import Watch
 from imagefleet.workers import Worker
@@ -87,11 +88,12 @@ class AsyncClient:
         jobs: Iterable[JobLike],
         ids: Sequence[str] | None = None,
         *,
+        group: str | None = None,
         link: Links = None,
         link_error: Links = None,
     ) -> list[str]:
         """Queue many jobs in one round trip (one for every 5,000) and return their ids in the same order."""
-        submitting = operations.submit(self._settings, jobs, ids=ids, link=link, link_error=link_error)
+        submitting = operations.submit(self._settings, grouped(jobs, group), ids=ids, link=link, link_error=link_error)
         return await self._connection.run(submitting)
 
     async def get(self, job_id: str) -> Snapshot:
@@ -134,7 +136,11 @@ class AsyncClient:
 
     async def cancel(self, job_id: str) -> JobStatus:
         """Cancel a job and return the status it has now."""
-        return await self._connection.run(operations.cancel(self._settings, job_id))
+        return await self._connection.run(cancellation.cancel(self._settings, job_id))
+
+    async def cancel_group(self, group: str) -> GroupCanceled:
+        """Cancel all jobs of *group* that have not ended."""
+        return await self._connection.run(cancellation.cancel_group(self._settings, group))
 
     async def queues(self) -> list[Queue]:
         """What waits in each queue now, and how many work on it; by name."""

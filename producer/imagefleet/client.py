@@ -5,7 +5,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, Self
 
-from imagefleet import operations
+from imagefleet import cancellation, operations
+from imagefleet.cancellation import GroupCanceled
 from imagefleet.connections import Connection
 from imagefleet.jobs import DEFAULT_LIMITS, JobLimits
 from imagefleet.messages import Links
@@ -13,7 +14,7 @@ from imagefleet.overview import Overview, Queue
 from imagefleet.results import JobResult, JobStatus
 from imagefleet.settings import ClientSettings
 from imagefleet.snapshots import JobEvent, Snapshot
-from imagefleet.submissions import JobLike, one
+from imagefleet.submissions import JobLike, grouped, one
 from imagefleet.survey import survey
 from imagefleet.watching import Watch
 from imagefleet.workers import Worker
@@ -97,16 +98,19 @@ class Client:
         jobs: Iterable[JobLike],
         ids: Sequence[str] | None = None,
         *,
+        group: str | None = None,
         link: Links = None,
         link_error: Links = None,
     ) -> list[str]:
         """Queue many jobs in one round trip (one for every 5,000) and return their ids in the same order.
 
+        With *group* they can be canceled together; a job with a group of its own keeps it.
+
         Raises:
             InvalidJob: naming every bad field of every bad job; nothing was queued then.
             QueueFull: its `accepted` lists the ids that were queued before the queue was full.
         """
-        submitting = operations.submit(self._settings, jobs, ids=ids, link=link, link_error=link_error)
+        submitting = operations.submit(self._settings, grouped(jobs, group), ids=ids, link=link, link_error=link_error)
         return self._connection.run(submitting)
 
     def get(self, job_id: str) -> Snapshot:
@@ -151,7 +155,14 @@ class Client:
         A queued job is `canceled` at once; of a running one the worker is asked to stop, and its status stays `running`
         until it has; a job that has ended stays as it is. Raises `JobNotFound` where there is no record.
         """
-        return self._connection.run(operations.cancel(self._settings, job_id))
+        return self._connection.run(cancellation.cancel(self._settings, job_id))
+
+    def cancel_group(self, group: str) -> GroupCanceled:
+        """Cancel all jobs of *group* that have not ended, as `cancel` does; jobs submitted later are not touched.
+
+        Returns how many were canceled at once, and of how many the worker was asked to stop.
+        """
+        return self._connection.run(cancellation.cancel_group(self._settings, group))
 
     def queues(self) -> list[Queue]:
         """What waits in each queue now, and how many work on it; by name."""

@@ -24,6 +24,7 @@ from imagefleet.errors import InvalidJob
 MAX_SEED = 2**53 - 1
 
 ModelAlias = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
+Label = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$")]
 
 
 class ImageFormat(StrEnum):
@@ -108,6 +109,8 @@ class GenerationJob(BaseModel):
     """9 is the most urgent, 0 the least."""
     deadline: AwareDatetime | None = None
     """After this moment nobody waits for the images: the job ends as `expired`."""
+    group: Label | None = None
+    """A name that jobs share, so that they can be canceled together."""
     presign: bool = False
     """Put a presigned download URL into each artifact of the result."""
     webhook: Webhook | None = None

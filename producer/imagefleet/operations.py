@@ -5,20 +5,15 @@ round trip may be repeated when a connection breaks: a submit is known by its jo
 anything twice.
 """
 
-import json
 from collections.abc import Generator, Iterable, Sequence
-from datetime import UTC, datetime
 from itertools import islice
 from typing import Any, Final, TypeVar
 
 from imagefleet import records, submissions
-from imagefleet.announcements import announce
 from imagefleet.errors import JobNotFound, QueueFull
-from imagefleet.jobs import Webhook
 from imagefleet.messages import Links
 from imagefleet.queues import Keys, check_job_id, queue_for
 from imagefleet.records import Command
-from imagefleet.results import JobError, JobResult, JobStatus
 from imagefleet.settings import ClientSettings
 from imagefleet.snapshots import FIELDS, Snapshot
 from imagefleet.submissions import Batch, JobLike
@@ -76,31 +71,6 @@ def look(settings: ClientSettings, ids: Sequence[str]) -> Operation[list[Snapsho
     return [snapshot for snapshot in snapshots if snapshot is not None]
 
 
-def cancel(settings: ClientSettings, job_id: str) -> Operation[JobStatus]:
-    """End a queued job, or ask the worker of a running one to stop; return the status that the job has now.
-
-    Raises:
-        JobNotFound: where there is no record.
-    """
-    keys = settings.keys
-    wanted = records.read(keys, check_job_id(job_id), "model", "webhook", "metadata")
-    [[model, webhook, metadata]] = yield [wanted]
-    result = _canceled(job_id, model=model, metadata=json.loads(metadata) if metadata else {})
-    told = announce(result, webhook=Webhook.model_validate_json(webhook) if webhook else None, keys=keys)
-    [reply] = yield [
-        records.cancel(
-            keys,
-            job_id,
-            result=result.model_dump_json(),
-            event=told.event,
-            outgoing=told.outgoing,
-        )
-    ]
-    if reply == "unknown":
-        raise not_found([job_id])
-    return JobStatus(reply)
-
-
 def queue_length(keys: Keys, model: str) -> Operation[int]:
     """How many messages wait in the queue of *model*, over all priorities; canceled jobs count until they are met."""
     replies = yield [("LLEN", key) for key in keys.lists(queue_for(model))]
@@ -128,14 +98,3 @@ def _full(settings: ClientSettings, batch: Batch, *, waiting: int, accepted: Seq
     )
     error.accepted = tuple(accepted)
     return error
-
-
-def _canceled(job_id: str, *, model: str | None, metadata: dict[str, Any]) -> JobResult:
-    return JobResult(
-        id=job_id,
-        status=JobStatus.CANCELED,
-        error=JobError(code="canceled", message="The job was canceled before any worker took it.", retryable=False),
-        model=model,
-        metadata=metadata,
-        finished_at=datetime.now(UTC),
-    )

@@ -46,6 +46,17 @@ def check_job_id(job_id: str) -> str:
     return job_id
 
 
+def check_label(field: str, label: str) -> str:
+    """Return *label* if it may be the value of *field*, which names keys: the same characters as in job ids.
+
+    Raises:
+        InvalidJob: for anything else.
+    """
+    if not _JOB_ID.fullmatch(label):
+        raise InvalidJob(f"{field}: must be 1 to 128 letters, digits or . _ : - and begin with a letter or digit")
+    return label
+
+
 @dataclass(frozen=True, slots=True)
 class Keys:
     """The names of all keys and channels in Redis, behind one optional prefix."""
@@ -71,6 +82,15 @@ class Keys:
     def gone(self, url: str) -> str:
         """String: that the receiver at *url* wants no more webhooks."""
         return f"{self.prefix}imagefleet:webhooks:gone:{hashlib.sha256(url.encode()).hexdigest()[:32]}"
+
+    def group(self, name: str) -> str:
+        """Set: ids of the jobs of a group that have not ended."""
+        return f"{self.prefix}imagefleet:group:{name}"
+
+    @property
+    def deadlines(self) -> str:
+        """Sorted set: ids of jobs that have not ended, scored with their deadlines (seconds since 1970)."""
+        return f"{self.prefix}imagefleet:deadlines"
 
     @property
     def control(self) -> str:

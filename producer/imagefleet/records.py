@@ -5,7 +5,8 @@ its asyncio twin and the worker share one set of transitions. All are single scr
 change, and of two ends that race for a job exactly one is recorded.
 
 Fields: status, model, queued_at, started_at, ended_at (Redis time, seconds), worker, attempts, progress (`done/total`),
-cancel (`1` once somebody asked), webhook and metadata (JSON, for an end before any worker saw the job), result (JSON).
+cancel (`1` once somebody asked), webhook and metadata (JSON, for an end before any worker saw the job), group, deadline
+(seconds), result (JSON).
 """
 
 from collections.abc import Iterable, Sequence
@@ -20,26 +21,44 @@ PENDING_TTL_S: Final = 30 * 86_400
 
 _NOW = "local t = redis.call('TIME'); local now = tonumber(t[1]) + tonumber(t[2]) / 1e6\n"
 
-# KEYS: the queue's lists. ARGV: most waiting (0: no limit), time to live, prefix of record keys, model,
-# then for each job: id, number of its list, message, webhook, metadata.
+#: What a job that ends is taken out of; it comes first, because it makes room in a Redis that is full.
+LEAVE: Final = """
+local function leave(record, id, groups, deadlines)
+  local group = redis.call('HGET', record, 'group')
+  if group then redis.call('SREM', groups .. group, id) end
+  if redis.call('HDEL', record, 'deadline') == 1 then redis.call('ZREM', deadlines, id) end
+end
+"""
+
+# KEYS: deadlines, then the queue's lists. ARGV: most waiting (0: no limit), time to live, prefix of record keys, prefix
+# of groups, model, then for each job: id, number of its list, message, webhook, metadata, group, deadline.
 _SUBMIT = (
     _NOW
     + """
 local waiting, fresh = 0, 0
-for i = 1, #KEYS do waiting = waiting + redis.call('LLEN', KEYS[i]) end
-for i = 5, #ARGV, 5 do
+for i = 2, #KEYS do waiting = waiting + redis.call('LLEN', KEYS[i]) end
+for i = 6, #ARGV, 7 do
   if redis.call('EXISTS', ARGV[3] .. ARGV[i]) == 0 then fresh = fresh + 1 end
 end
 local most = tonumber(ARGV[1])
 if most > 0 and waiting + fresh > most then return {'full', waiting} end
-for i = 5, #ARGV, 5 do
+for i = 6, #ARGV, 7 do
   local record = ARGV[3] .. ARGV[i]
   if redis.call('EXISTS', record) == 0 then
-    redis.call('HSET', record, 'status', 'queued', 'model', ARGV[4], 'queued_at', string.format('%.6f', now))
+    redis.call('HSET', record, 'status', 'queued', 'model', ARGV[5], 'queued_at', string.format('%.6f', now))
     if ARGV[i + 3] ~= '' then redis.call('HSET', record, 'webhook', ARGV[i + 3]) end
     if ARGV[i + 4] ~= '' then redis.call('HSET', record, 'metadata', ARGV[i + 4]) end
+    if ARGV[i + 5] ~= '' then
+      redis.call('HSET', record, 'group', ARGV[i + 5])
+      redis.call('SADD', ARGV[4] .. ARGV[i + 5], ARGV[i])
+      redis.call('EXPIRE', ARGV[4] .. ARGV[i + 5], ARGV[2])
+    end
+    if ARGV[i + 6] ~= '' then
+      redis.call('HSET', record, 'deadline', ARGV[i + 6])
+      redis.call('ZADD', KEYS[1], ARGV[i + 6], ARGV[i])
+    end
     redis.call('EXPIRE', record, ARGV[2])
-    redis.call('LPUSH', KEYS[tonumber(ARGV[i + 1])], ARGV[i + 2])
+    redis.call('LPUSH', KEYS[tonumber(ARGV[i + 1]) + 1], ARGV[i + 2])
   end
 end
 return {'queued', waiting}
@@ -63,27 +82,31 @@ return {seen[2] and 'canceled' or 'started', attempts, queued}
 """
 )
 
-# KEYS: record, owners. ARGV: token, owner, status, result, time to live, channel, event,
-# then for each message to send: list, message.
+# KEYS: record, owners, deadlines. ARGV: token, owner, status, result, time to live, channel, event, job id, prefix of
+# groups, then for each message to send: list, message.
 _FINISH = (
     _NOW
+    + LEAVE
     + """
 if ARGV[1] ~= '' and redis.call('HGET', KEYS[2], ARGV[1]) ~= ARGV[2] then return 'lost' end
 local status = redis.call('HGET', KEYS[1], 'status')
 if status and status ~= 'queued' and status ~= 'running' then return status end
+leave(KEYS[1], ARGV[8], ARGV[9], KEYS[3])
 redis.call('HSET', KEYS[1], 'status', ARGV[3], 'result', ARGV[4], 'ended_at', string.format('%.6f', now))
 redis.call('HDEL', KEYS[1], 'progress', 'webhook', 'metadata', 'cancel')
 redis.call('EXPIRE', KEYS[1], ARGV[5])
-for i = 8, #ARGV, 2 do redis.call('LPUSH', ARGV[i], ARGV[i + 1]) end
+for i = 10, #ARGV, 2 do redis.call('LPUSH', ARGV[i], ARGV[i + 1]) end
 redis.call('PUBLISH', ARGV[6], ARGV[7])
 return 'recorded'
 """
 )
 
-# KEYS: record. ARGV: result, time to live, channel, event, control channel, job id, then messages as in FINISH.
+# KEYS: record, deadlines. ARGV: result, time to live, channel, event, control channel, job id, prefix of groups, then
+# messages as in FINISH.
 # The record outlives the message, which still lies in its list: it is what keeps a claim from running it.
 _CANCEL = (
     _NOW
+    + LEAVE
     + """
 local status = redis.call('HGET', KEYS[1], 'status')
 if not status then return 'unknown' end
@@ -93,14 +116,24 @@ if status == 'running' then
   return 'running'
 end
 if status ~= 'queued' then return status end
+leave(KEYS[1], ARGV[6], ARGV[7], KEYS[2])
 redis.call('HSET', KEYS[1], 'status', 'canceled', 'result', ARGV[1], 'ended_at', string.format('%.6f', now))
 redis.call('HDEL', KEYS[1], 'webhook', 'metadata')
 redis.call('EXPIRE', KEYS[1], ARGV[2])
-for i = 7, #ARGV, 2 do redis.call('LPUSH', ARGV[i], ARGV[i + 1]) end
+for i = 8, #ARGV, 2 do redis.call('LPUSH', ARGV[i], ARGV[i + 1]) end
 redis.call('PUBLISH', ARGV[3], ARGV[4])
 return 'canceled'
 """
 )
+
+# KEYS: record, group. ARGV: job id, group, time to live.
+_ENLIST = """
+if redis.call('HGET', KEYS[1], 'status') ~= 'running' or redis.call('HEXISTS', KEYS[1], 'group') == 1 then return 0 end
+redis.call('HSET', KEYS[1], 'group', ARGV[2])
+redis.call('SADD', KEYS[2], ARGV[1])
+redis.call('EXPIRE', KEYS[2], ARGV[3])
+return 1
+"""
 
 # KEYS: record. ARGV: done/total, channel, event.
 _PROGRESS = """
@@ -121,6 +154,10 @@ class Submission(NamedTuple):
     webhook: str
     #: JSON, or empty.
     metadata: str
+    #: Or empty.
+    group: str
+    #: Seconds since 1970, or empty.
+    deadline: str
 
 
 class Outgoing(NamedTuple):
@@ -141,7 +178,8 @@ def submit(keys: Keys, *, queue: str, model: str, jobs: Sequence[Submission], ma
     """Queue *jobs* that have no record yet, all or none. Replies `[queued|full, jobs waiting before]`."""
     lists = keys.lists(queue)
     flat = (field for job in jobs for field in job)
-    return ("EVAL", _SUBMIT, len(lists), *lists, max_queued, PENDING_TTL_S, keys.job(""), model, *flat)
+    prefixes = keys.job(""), keys.group("")
+    return ("EVAL", _SUBMIT, len(lists) + 1, keys.deadlines, *lists, max_queued, PENDING_TTL_S, *prefixes, model, *flat)
 
 
 def start(keys: Keys, job_id: str, *, claim: Claim, worker: str, model: str) -> Command:
@@ -168,8 +206,10 @@ def finish(
     Replies `recorded`, `lost` where the lease is gone, or the status with which the job had ended already.
     """
     flat = (field for message in outgoing for field in message)
-    channel = keys.events(job_id)
-    return ("EVAL", _FINISH, 2, keys.job(job_id), keys.owners, *claim, status, result, ttl_s, channel, event, *flat)
+    said = keys.events(job_id), event
+    left = job_id, keys.group("")
+    all_keys = keys.job(job_id), keys.owners, keys.deadlines
+    return ("EVAL", _FINISH, 3, *all_keys, *claim, status, result, ttl_s, *said, *left, *flat)
 
 
 def cancel(keys: Keys, job_id: str, *, result: str, event: str, outgoing: Iterable[Outgoing] = ()) -> Command:
@@ -179,8 +219,15 @@ def cancel(keys: Keys, job_id: str, *, result: str, event: str, outgoing: Iterab
     The cost does not depend on the length of the queue: the message stays where it is, and a claim drops it.
     """
     flat = (field for message in outgoing for field in message)
-    channel = keys.events(job_id)
-    return ("EVAL", _CANCEL, 1, keys.job(job_id), result, PENDING_TTL_S, channel, event, keys.control, job_id, *flat)
+    said = keys.events(job_id), event
+    left = job_id, keys.group("")
+    all_keys = keys.job(job_id), keys.deadlines
+    return ("EVAL", _CANCEL, 2, *all_keys, result, PENDING_TTL_S, *said, keys.control, *left, *flat)
+
+
+def enlist(keys: Keys, job_id: str, *, group: str) -> Command:
+    """Put a claimed job into its *group*, where no client has. Replies 1, or 0: it is there, or has ended."""
+    return ("EVAL", _ENLIST, 2, keys.job(job_id), keys.group(group), job_id, group, PENDING_TTL_S)
 
 
 def progress(keys: Keys, job_id: str, *, done: int, total: int, event: str) -> Command:

@@ -38,6 +38,11 @@ def one(job: JobLike | None, fields: Mapping[str, Any]) -> JobLike:
     return {**_fields(job), **fields} if fields else job
 
 
+def grouped(jobs: Iterable[JobLike], group: str | None) -> Iterable[JobLike]:
+    """*jobs*, those without a group of their own in *group*."""
+    return jobs if group is None else ({"group": group, **_fields(job)} for job in jobs)
+
+
 def check(jobs: Iterable[JobLike], *, settings: ClientSettings) -> list[GenerationJob]:
     """Validate *jobs*.
 
@@ -94,7 +99,15 @@ def _submission(job: GenerationJob, job_id: str, *, link: Links, link_error: Lin
     )
     webhook = json.dumps(wire["webhook"]) if job.webhook else ""
     metadata = json.dumps(job.metadata) if job.metadata else ""
-    return Submission(job_id, _POSITION[level_for(job.priority)], message, webhook, metadata)
+    return Submission(
+        job_id,
+        _POSITION[level_for(job.priority)],
+        message,
+        webhook,
+        metadata,
+        group=job.group or "",
+        deadline=f"{job.deadline.timestamp():.3f}" if job.deadline else "",
+    )
 
 
 def _fields(job: JobLike) -> Mapping[str, Any]:

@@ -109,6 +109,8 @@ def _run(message: Message, *, flight: Flight, desk: Desk) -> JobResult | None:
         return _recorded(message.job_id, desk=desk, flight=flight)
     attempts, queued_s = int(details[0]), float(details[1])
     flight.deadline = job.deadline
+    if job.group:
+        desk.redis.execute(records.enlist(desk.keys, message.job_id, group=job.group), flight=flight)
     if verdict == "canceled":
         flight.cancel()
 

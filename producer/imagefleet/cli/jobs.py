@@ -14,11 +14,13 @@ from imagefleet.cli.exits import Exit
 from imagefleet.cli.options import Json, Timeout, Wait
 from imagefleet.cli.session import client_for, err, out, print_json
 from imagefleet.client import Client
-from imagefleet.errors import ResultTimeout
+from imagefleet.errors import InvalidJob, ResultTimeout
 from imagefleet.results import JobResult, JobStatus
 from imagefleet.snapshots import Snapshot
 
 Ids = Annotated[list[str], typer.Argument(help="Job ids.", show_default=False)]
+SomeIds = Annotated[list[str] | None, typer.Argument(help="Job ids.", show_default=False)]
+Group = Annotated[str | None, typer.Option(help="All jobs of this group that have not ended.")]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -27,7 +29,9 @@ def add_to(app: typer.Typer) -> None:
     app.command(epilog="Example: imagefleet result --wait --timeout 600 --json 0b6f1c5e-6d0e-4a9c-9d58-2f9f6c1f0a11")(
         result
     )
-    app.command(epilog="Example: imagefleet cancel 0b6f1c5e-6d0e-4a9c-9d58-2f9f6c1f0a11")(cancel)
+    app.command(
+        epilog="Examples: imagefleet cancel 0b6f1c5e-6d0e-4a9c-9d58-2f9f6c1f0a11; imagefleet cancel --group calendar"
+    )(cancel)
 
 
 def status(context: typer.Context, ids: Ids, *, as_json: Json = False) -> None:
@@ -64,16 +68,28 @@ def result(
         raise typer.Exit(Exit.JOB_FAILED)
 
 
-def cancel(context: typer.Context, ids: Ids, *, as_json: Json = False) -> None:
+def cancel(context: typer.Context, ids: SomeIds = None, *, group: Group = None, as_json: Json = False) -> None:
     """Cancel jobs: queued ones at once, running ones as soon as their worker notices."""
+    if not ids and group is None:
+        raise InvalidJob("nothing to cancel: give job ids, or --group (see imagefleet cancel --help)")
     with client_for(context) as client:
-        for job_id in ids:
+        if group is not None:
+            _cancel_group(client, group, as_json=as_json)
+        for job_id in ids or []:
             now = client.cancel(job_id)
             if as_json:
                 print_json({"id": job_id, "status": now.value})
             else:
                 said = {JobStatus.CANCELED: "canceled", JobStatus.RUNNING: "asked to stop"}
                 typer.echo(f"{job_id} {said.get(now, f'had already {now}')}")
+
+
+def _cancel_group(client: Client, group: str, *, as_json: bool) -> None:
+    now = client.cancel_group(group)
+    if as_json:
+        print_json({"group": group, **now._asdict()})
+    else:
+        typer.echo(f"{group}: {now.canceled:,} canceled, {now.stopping:,} asked to stop")
 
 
 def print_results(console: Console, results: list[JobResult], *, labels: dict[str, str]) -> None:

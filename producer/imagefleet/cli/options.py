@@ -29,6 +29,7 @@ JobId = Annotated[str | None, typer.Option("--id", help="Id of the one job; the 
 Metadata = Annotated[
     list[str] | None, typer.Option(metavar="KEY=VALUE", help="Label given back in the result; repeatable.")
 ]
+Group = Annotated[str | None, typer.Option(help="A name that these jobs share, to cancel them together.")]
 Presign = Annotated[bool, typer.Option("--presign", help="Put download URLs into the results.")]
 Wait = Annotated[bool, typer.Option("--wait", help="Wait until all jobs have ended.")]
 Timeout = Annotated[float | None, typer.Option(help="Seconds to wait at most.", min=0)]

@@ -57,6 +57,7 @@ def submit(
     webhook: options.WebhookUrl = None,
     job_id: options.JobId = None,
     metadata: options.Metadata = None,
+    group: options.Group = None,
     presign: options.Presign = False,
     wait: options.Wait = False,
     timeout: options.Timeout = None,
@@ -81,6 +82,7 @@ def submit(
         priority=priority,
         webhook={"url": webhook} if webhook else None,
         presign=True if presign or out_dir else None,
+        group=group,
         metadata=_metadata(metadata or []) or None,
         **(size_of(size) if size else {}),
     )
