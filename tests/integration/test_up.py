@@ -56,14 +56,19 @@ def test_fleet_works_and_leaves_no_process(up: Child, number: signal.Signals) ->
     assert [process for process in family if process.is_running()] == []
 
 
-def test_signal_while_it_starts_leaves_no_process(up: Child) -> None:
+def _runs(process: psutil.Process) -> bool:
+    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+
+
+@pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGTERM, 0), (signal.SIGKILL, -signal.SIGKILL)])
+def test_signal_while_it_starts_leaves_no_process(up: Child, number: signal.Signals, exit_code: int) -> None:
     wait_until(lambda: len(_family(up)) >= 3, 60)
     family = _family(up)
 
-    up.send(signal.SIGTERM)
+    up.send(number)
 
-    assert up.wait(90) == 0
-    assert [process for process in family if process.is_running()] == []
+    assert up.wait(90) == exit_code
+    wait_until(lambda: not any(_runs(process) for process in family), 10)
 
 
 def test_model_that_is_not_there_ends_it_with_the_workers_own_words(tmp_path: Path) -> None:

@@ -4,28 +4,48 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from imagefleet_worker import tether
+
 
 class Child:
-    """A running process of its own session, with both its outputs in one file.
+    """A running process of its own session, with both its outputs in one file, or in those of this process.
 
-    Its own session, because Ctrl-C in a terminal is for the parent alone, which then ends its children in order.
+    Its own session, because Ctrl-C in a terminal is for the parent alone, which then ends its children in order. Where
+    the parent cannot, because it was killed, Linux ends them.
     """
 
-    def __init__(self, name: str, command: Sequence[str], *, log: Path, env: Mapping[str, str] | None = None) -> None:
-        """Start *command* with the variables *env*, or those of this process."""
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str],
+        *,
+        log: Path | None,
+        env: Mapping[str, str] | None = None,
+        orphan_signal: signal.Signals = signal.SIGKILL,
+    ) -> None:
+        """Start *command* with the variables *env*, or those of this process.
+
+        It gets *orphan_signal* when the calling thread ends: call it from one that lives as long as the process.
+        """
         self.name = name
         self.log = log
+        tied = [sys.executable, "-I", tether.__file__, str(os.getpid()), str(int(orphan_signal)), *command]
+        variables = dict(os.environ if env is None else env)
+        if log is None:
+            self._process = subprocess.Popen(tied, stdin=subprocess.DEVNULL, env=variables, start_new_session=True)
+            return
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as output:
             self._process = subprocess.Popen(
-                list(command),
+                tied,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env=dict(os.environ if env is None else env),
+                env=variables,
                 start_new_session=True,
             )
 
@@ -45,8 +65,8 @@ class Child:
         return self.exit_code is None
 
     def output(self) -> str:
-        """What it has written so far."""
-        return self.log.read_text(errors="replace")
+        """What it has written to its log so far."""
+        return self.log.read_text(errors="replace") if self.log else ""
 
     def last_words(self, lines: int = 15) -> str:
         """The end of its output, for an error message."""

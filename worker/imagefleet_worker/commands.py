@@ -19,7 +19,12 @@ app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=True)
 
 
 @app.callback()
-def _group() -> None:
+def _group(
+    *,
+    devices: Annotated[  # `cli` has heeded it before this module is loaded; here for --help
+        str | None, typer.Option(help="Run a worker for each: all, 0,1 or cpu:4; after --, options of celery worker.")
+    ] = None,
+) -> None:
     """The command line of a worker."""
 
 

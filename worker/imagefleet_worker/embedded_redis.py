@@ -53,7 +53,7 @@ class EmbeddedRedis:
             LocalUnavailable: where it ends, or does not answer within ten seconds.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.child = Child("redis", self._command(), log=self.folder / "redis.log")
+        self.child = Child("redis", self._command(), log=self.folder / "redis.log", orphan_signal=signal.SIGTERM)
         deadline = time.monotonic() + _START_S
         with redis.Redis.from_url(self.url, socket_timeout=1) as client:
             while not _answers(client, pid=self.child.pid):

@@ -122,10 +122,24 @@ def main(arguments: list[str]) -> int:
         sys.stderr.write(f"imagefleet: set {FOLDER_VARIABLE} to the folder that the worker has, too\n")
         return _USAGE
     try:
-        beat = beats.read(folder)
+        verdict = _of_devices(arguments[0], folder) or _of_worker(arguments[0], folder)
     except (OSError, ValueError) as error:
         sys.stderr.write(f"imagefleet: {beats.path_in(folder)} is no heartbeat of this version: {error}\n")
         return _USAGE
-    verdict = judge(arguments[0], beat, now=beats.now(), birth=beats.birth_of(beat.pid) if beat else None)
     sys.stdout.write(f"{verdict.words}\n")
     return 0 if verdict.is_good else 1
+
+
+def _of_worker(probe: str, folder: str) -> Verdict:
+    beat = beats.read(folder)
+    return judge(probe, beat, now=beats.now(), birth=beats.birth_of(beat.pid) if beat else None)
+
+
+def _of_devices(probe: str, folder: str) -> Verdict | None:
+    """The answer about all workers below *folder*; None where it is the folder of one."""
+    if not os.path.exists(f"{folder}/devices.json"):  # noqa: PTH110  # pathlib costs a probe 5 ms
+        return None
+    from imagefleet_worker import roll  # noqa: PLC0415  # pathlib too
+
+    found = roll.read(folder)
+    return found and roll.judge(probe, found, now=beats.now(), birth=beats.birth_of(found.pid))

@@ -1,10 +1,19 @@
 """Telemetry: structured log lines, one event each, through Python's own logging."""
 
 import logging
+from typing import Any
 
 import structlog
 
 from imagefleet_worker.settings import LogFormat, WorkerSettings
+
+
+def _labelled(label: str) -> structlog.types.Processor:
+    def add(_logger: Any, _name: str, event: structlog.types.EventDict) -> structlog.types.EventDict:
+        event["device"] = label
+        return event
+
+    return add
 
 
 def configure(settings: WorkerSettings) -> None:
@@ -16,6 +25,8 @@ def configure(settings: WorkerSettings) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
     ]
+    if settings.log_label:  # the lines of several processes, in one stream
+        shared.append(_labelled(settings.log_label))
     renderer: structlog.types.Processor = (
         structlog.processors.JSONRenderer()
         if settings.log_format is LogFormat.JSON

@@ -9,6 +9,7 @@ from pydantic_settings import BaseSettings
 
 from imagefleet.jobs import describe
 from imagefleet_worker.errors import SettingsInvalid
+from imagefleet_worker.settings.devices import DevicesSettings
 from imagefleet_worker.settings.engine import EngineMode, EngineSettings
 from imagefleet_worker.settings.model import Dtype, ModelSettings
 from imagefleet_worker.settings.process import HealthSettings, LimitSettings, LogFormat, MetricsSettings, WorkerSettings
@@ -17,6 +18,7 @@ from imagefleet_worker.settings.storage import EncodingSettings, StorageSettings
 from imagefleet_worker.settings.webhook import WebhookSettings
 
 __all__ = [
+    "DevicesSettings",
     "Dtype",
     "EncodingSettings",
     "EngineMode",
@@ -49,6 +51,7 @@ class Settings:
     webhook: WebhookSettings
     limits: LimitSettings
     worker: WorkerSettings
+    devices: DevicesSettings
     metrics: MetricsSettings
     health: HealthSettings
 

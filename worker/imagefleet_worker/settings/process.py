@@ -33,6 +33,7 @@ class WorkerSettings(BaseSettings):
     retry_base_s: float = Field(default=2, gt=0, description="First pause between tries; each is about twice the last.")
     progress_interval_s: float = Field(default=0.25, gt=0, description="At most one progress event a job in this time.")
     log_format: LogFormat = Field(default=LogFormat.CONSOLE, description="console or json.")
+    log_label: str = Field(default="", description="In each log line, as `device`; `--devices` sets it.")
     log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="From this level on.")
 
 

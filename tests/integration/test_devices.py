@@ -1,0 +1,178 @@
+"""`imagefleet-worker --devices`: a real worker process for each of two devices, watched by one process."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from tests.support.crews import COMMAND, CrewProcess, running_crew
+from tests.support.fleet import Fleet, running_fleet
+from tests.support.processes import clean_environment
+from tests.support.waiting import wait_until
+
+pytestmark = pytest.mark.timeout(240)
+
+
+@pytest.fixture(scope="module")
+def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    with running_fleet(tmp_path_factory.mktemp("devices")) as fleet:
+        yield fleet
+
+
+@pytest.fixture(scope="module")
+def crew(fleet: Fleet) -> Iterator[CrewProcess]:
+    """Two workers on the CPU that take jobs."""
+    with running_crew(fleet, fleet.folder, env={"IMAGEFLEET_METRICS_PORT": "0"}) as crew:
+        for device in ("cpu0", "cpu1"):
+            crew.wait_for(device, "ready")
+        yield crew
+
+
+def _weights(pid: int) -> list[tuple[int, int]]:
+    """Resident and proportional kB of each weight file that the process has mapped."""
+    maps = psutil.Process(pid).memory_maps(grouped=True)
+    return [(each.rss, each.pss) for each in maps if each.path.endswith(".safetensors")]
+
+
+def test_the_watching_process_has_no_torch(crew: CrewProcess) -> None:
+    paths = [each.path for each in psutil.Process(crew.child.pid).memory_maps(grouped=True)]
+    assert not [path for path in paths if "libtorch" in path]
+
+
+def test_workers_share_the_weights_in_memory(crew: CrewProcess) -> None:
+    for device in ("cpu0", "cpu1"):
+        entry = crew.entry(device)
+        assert entry
+        assert entry.pid
+        weights = _weights(entry.pid)
+        assert weights
+        assert sum(pss for _, pss in weights) <= 0.5 * sum(rss for rss, _ in weights)
+
+
+def test_each_worker_has_its_name_and_its_logs_say_it(crew: CrewProcess) -> None:
+    for device in ("cpu0", "cpu1"):
+        entry = crew.entry(device)
+        assert entry
+        assert any(f"{device}@" in word for word in psutil.Process(entry.pid).cmdline())
+        assert f"device={device}" in crew.child.output()
+
+
+def test_killed_worker_comes_back_and_its_jobs_are_made(fleet: Fleet, crew: CrewProcess) -> None:
+    before = crew.entry("cpu0")
+    assert before
+    assert before.pid
+    with fleet.client() as client:
+        ids = client.submit_many([{"prompt": f"boat {index}", "steps": 60} for index in range(6)])
+        wait_until(lambda: sum(client.status(job_id) == "running" for job_id in ids) >= 2, 30)
+
+        os.kill(before.pid, signal.SIGKILL)
+
+        assert all(result.artifacts for result in client.as_completed(ids, timeout_s=60))
+    after = crew.wait_for("cpu0", "ready", besides=before.pid)
+    assert after.restarts == before.restarts + 1
+    assert "exit_code=-9" in crew.child.output()
+
+
+def test_status_is_shown_on_request_and_to_probes(crew: CrewProcess) -> None:
+    crew.wait_for("cpu0", "ready")
+    crew.child.send(signal.SIGUSR1)
+
+    wait_until(lambda: "restarts" in crew.child.output(), 10)
+
+    env = {**clean_environment(), "IMAGEFLEET_HEALTH_FOLDER": str(crew.folder)}
+    probe = subprocess.run([*COMMAND, "health", "ready"], env=env, capture_output=True, text=True, check=False)
+    assert (probe.returncode, "cpu1" in probe.stdout) == (0, True)
+
+
+def test_signal_drains_all(fleet: Fleet, tmp_path: Path) -> None:
+    with running_crew(fleet, tmp_path) as crew, fleet.client() as client:
+        for device in ("cpu0", "cpu1"):
+            crew.wait_for(device, "ready")
+        ids = client.submit_many([{"prompt": f"owl {index}", "steps": 40} for index in range(2)])
+        wait_until(lambda: any(client.status(job_id) == "running" for job_id in ids), 30)
+        taken = [job_id for job_id in ids if client.status(job_id) != "queued"]
+
+        crew.child.send(signal.SIGTERM)
+
+        assert crew.child.wait(60) == 0
+        assert [client.status(job_id) for job_id in taken] == ["succeeded"] * len(taken)
+        assert fleet.raw().zcard("imagefleet:leases") == 0
+        for job_id in ids:
+            client.cancel(job_id)
+
+
+def test_killed_watcher_leaves_no_worker(fleet: Fleet, tmp_path: Path) -> None:
+    with running_crew(fleet, tmp_path) as crew:
+        pids = [wait_until(lambda: (entry := crew.entry(device)) and entry.pid, 30) for device in ("cpu0", "cpu1")]  # noqa: B023  # called at once
+        workers = [psutil.Process(pid) for pid in pids]
+
+        crew.child.kill()
+
+        wait_until(lambda: not any(_runs(worker) for worker in workers), 10)
+
+
+def _runs(process: psutil.Process) -> bool:
+    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+
+
+def test_invalid_settings_end_it_at_once(fleet: Fleet, tmp_path: Path) -> None:
+    with running_crew(fleet, tmp_path, env={"IMAGEFLEET_ENGINE_MODE": "fast"}) as crew:
+        wait_until(lambda: not crew.child.is_running, 30)
+    assert crew.child.exit_code == 78
+    assert "IMAGEFLEET_ENGINE" in crew.child.output()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--devices", "all"], "cpu:1"),
+        (["--devices", "0,0"], "named twice"),
+        (["--devices", "cpu:0"], "cpu:4"),
+        (["--devices", "cpu:2", "--", "-n", "mine"], "--devices decides that"),
+        (["--devices"], "usage"),
+    ],
+)
+def test_wrong_usage_is_told(arguments: list[str], words: str) -> None:
+    env = {**clean_environment(), "CUDA_VISIBLE_DEVICES": ""}
+    ended = subprocess.run([*COMMAND, *arguments], env=env, capture_output=True, text=True, check=False)
+    assert ended.returncode in (2, 78)
+    assert words in ended.stderr
+
+
+def _can_unshare() -> bool:
+    program = shutil.which("unshare")
+    if program is None:
+        return False
+    command = [program, "--user", "--map-root-user", "--pid", "--fork", "--mount-proc", "true"]
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+@pytest.mark.skipif(not _can_unshare(), reason="this system allows no process namespaces")
+def test_as_process_1_it_takes_the_ends_of_orphans(tmp_path: Path) -> None:
+    script = """
+import os, subprocess, sys, threading
+sys.argv = ["imagefleet-worker", "--devices", "cpu:1"]
+orphan = "import subprocess; print(subprocess.Popen(['sleep', '0.2'], stdout=subprocess.DEVNULL).pid)"
+pid = subprocess.check_output([sys.executable, "-c", orphan], text=True).strip()
+
+def look():
+    while os.path.exists(f"/proc/{pid}"):
+        threading.Event().wait(0.1)
+    print("reaped as process", os.getpid(), flush=True)
+    os.kill(os.getpid(), 15)
+
+threading.Thread(target=look, daemon=True).start()
+from imagefleet_worker.cli import main
+main()
+"""
+    command = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--mount-proc", sys.executable, "-c", script]
+    ended = subprocess.run(
+        command, env=clean_environment(), capture_output=True, text=True, check=False, timeout=60, cwd=tmp_path
+    )
+    assert "reaped as process 1" in ended.stdout
+    assert ended.returncode == 0, ended.stderr
