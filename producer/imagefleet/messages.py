@@ -49,7 +49,7 @@ def encode(
         "argsrepr": "()",
         "kwargsrepr": "{...}",  # the real one would store every prompt a second time
         "origin": _ORIGIN,
-        "ignore_result": False,
+        "ignore_result": True,  # the result is in the job's record; Celery's backend would keep a second one
     }
     properties = {
         "correlation_id": message_id,

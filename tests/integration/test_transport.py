@@ -127,13 +127,22 @@ def test_a_claim_sent_twice_takes_one_message(raw: "redis.Redis") -> None:
     assert waiting(raw) == ["two"]
 
 
+def test_a_claim_says_whether_there_is_more(raw: "redis.Redis", make_leases: MakeLeases) -> None:
+    push(raw, "one", "two")
+    leases = make_leases()
+
+    claimed = [claim for _ in range(2) if (claim := leases.claim([QUEUE]))]
+
+    assert [each.is_more for each in claimed] == [True, False]
+
+
 def test_a_claim_sent_again_after_its_take_over_is_not_the_first_owners(raw: "redis.Redis") -> None:
     push(raw, "one")
     command = claims.claim(KEYS, queues=[QUEUE], token="t", owner="me", duration_s=0)
     raw.execute_command(*command)
     raw.execute_command(*claims.take_over(KEYS, owner="other", duration_s=30))
 
-    assert raw.execute_command(*command) == ["", ""]
+    assert raw.execute_command(*command) == ["", "", 1]
     assert raw.hget(KEYS.owners, "t") == "other"
 
 

@@ -35,8 +35,8 @@ _CLAIM = (
     _NOW
     + """
 local before = redis.call('HGET', KEYS[3], ARGV[1])  -- sent again: the first answer was lost
-if before == ARGV[2] then return {redis.call('HGET', KEYS[4], ARGV[1]), redis.call('HGET', KEYS[2], ARGV[1])} end
-if before then return {'', ''} end
+if before == ARGV[2] then return {redis.call('HGET', KEYS[4], ARGV[1]), redis.call('HGET', KEYS[2], ARGV[1]), 1} end
+if before then return {'', '', 1} end
 local dropped = 0
 for i = 5, #KEYS do
   while true do
@@ -48,13 +48,13 @@ for i = 5, #KEYS do
     if status == 'canceled' or status == 'expired' then
       redis.call('EXPIRE', ARGV[4] .. id, ARGV[6])
       dropped = dropped + 1
-      if dropped >= tonumber(ARGV[5]) then return {'', ''} end
+      if dropped >= tonumber(ARGV[5]) then return {'', '', 1} end
     else
       redis.call('ZADD', KEYS[1], now + tonumber(ARGV[3]), ARGV[1])
       redis.call('HSET', KEYS[2], ARGV[1], message)
       redis.call('HSET', KEYS[3], ARGV[1], ARGV[2])
       redis.call('HSET', KEYS[4], ARGV[1], KEYS[i])
-      return {KEYS[i], message}
+      return {KEYS[i], message, redis.call('EXISTS', unpack(KEYS, i))}
     end
   end
 end
@@ -155,7 +155,9 @@ def claim(
     duration_s: float,
     ended_ttl_s: int = DEFAULT_ENDED_TTL_S,
 ) -> Command:
-    """Take the most urgent, then oldest message of *queues*. Replies `[list, message]`, or nil; both empty: ask again.
+    """Take the most urgent, then oldest message of *queues*.
+
+    Replies `[list, message, more]`, or nil; list and message empty: ask again; *more* is 0 where nothing else waits.
 
     Sent again with the same *token* it replies the same: a reply may be lost, a message never.
     """

@@ -33,6 +33,8 @@ class Claimed:
     token: str
     list_key: str
     message: str
+    #: Whether another claim may find something.
+    is_more: bool = True
 
 
 class Leases:
@@ -99,7 +101,7 @@ class Leases:
                 raise
             self._pending = ""
             if found and found[0]:
-                return Claimed(token, found[0], found[1])
+                return Claimed(token, found[0], found[1], is_more=bool(found[2]))
             self._forget(token)
             if not found:
                 return None

@@ -53,3 +53,6 @@ def configure(settings: WorkerSettings) -> None:
     root.setLevel(settings.log_level)
     for noisy in ("botocore", "urllib3", "s3transfer", "httpx", "httpcore", "PIL", "filelock"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    if settings.log_level != "DEBUG":  # "job ended" says it all; Celery's two lines a job would repeat the whole result
+        for repeating in ("celery.app.trace", "celery.worker.strategy"):
+            logging.getLogger(repeating).setLevel(logging.WARNING)

@@ -148,12 +148,12 @@ class Claiming:
         while self.qos.can_consume() and worker.leases.gate():  # type: ignore[attr-defined]  # kombu's
             self._rung.clear()
             try:
-                found = self._claim_one(worker)
+                is_more = self._claim_one(worker)
             except redis.ResponseError as error:  # read-only, or it cannot save: that may pass
                 log.warning("redis refuses claims; asking every second", error=str(error))
                 self._ring_later()
                 return
-            if not found:
+            if not is_more:
                 self._bell.arm()
                 return
             self._rung.set()
@@ -164,7 +164,7 @@ class Claiming:
             return False
         queue = self._queue_of(claimed.list_key, worker.keys)
         worker.intake.take(claimed, queue, deliver=self.connection._deliver)  # type: ignore[attr-defined]  # noqa: SLF001  # kombu's way in
-        return True
+        return claimed.is_more
 
     def _queue_of(self, list_key: str, keys: Keys) -> str:
         return next(queue for queue in self._claimed_queues if list_key in keys.lists(queue))
