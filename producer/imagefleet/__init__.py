@@ -26,7 +26,7 @@ from imagefleet.errors import (
 )
 from imagefleet.jobs import DEFAULT_LIMITS, GenerationJob, ImageFormat, JobLimits, Webhook, WebhookEvent
 from imagefleet.overview import Overview, Queue
-from imagefleet.results import Artifact, JobError, JobResult, JobStatus, Timings
+from imagefleet.results import Artifact, JobError, JobResult, JobStatus, JobUpdate, StepsDone, Timings
 from imagefleet.settings import ClientSettings, SettingsInvalid
 from imagefleet.snapshots import JobEvent, Progress, Snapshot
 from imagefleet.workers import RunningJob, Worker, WorkerState
@@ -50,6 +50,7 @@ __all__ = [
     "JobNotFound",
     "JobResult",
     "JobStatus",
+    "JobUpdate",
     "Overview",
     "Progress",
     "Queue",
@@ -59,6 +60,7 @@ __all__ = [
     "RunningJob",
     "SettingsInvalid",
     "Snapshot",
+    "StepsDone",
     "Timings",
     "Webhook",
     "WebhookEvent",

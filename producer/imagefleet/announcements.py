@@ -1,4 +1,4 @@
-"""The announcement of a job's end: what listeners on its channel hear, and the webhook that leaves with it."""
+"""Announcements: what listeners on a job's channel hear, and the webhooks that leave with it."""
 
 from typing import NamedTuple
 
@@ -6,11 +6,8 @@ from imagefleet import messages
 from imagefleet.jobs import Webhook
 from imagefleet.queues import DELIVER_TASK, WEBHOOK_QUEUE, Keys
 from imagefleet.records import Outgoing
-from imagefleet.results import JobResult
+from imagefleet.results import JobResult, JobUpdate
 from imagefleet.webhooks import Delivery, Event
-
-#: Deliveries wait in the list that plain Celery messages wait in.
-_DELIVERY_PRIORITY = 5
 
 
 class Announcement(NamedTuple):
@@ -30,13 +27,23 @@ def announce(result: JobResult, *, webhook: Webhook | None, keys: Keys) -> Annou
     """
     event = Event.of(result)
     heard = f'{{"type":"{event.type}","id":"{result.id}","data":{result.model_dump_json()}}}'
-    wanted = webhook is not None and event.type in webhook.events
-    return Announcement(heard, [_delivery(event, url=webhook.url, keys=keys)] if webhook and wanted else [])
+    if webhook is None or event.type not in webhook.events:
+        return Announcement(heard, [])
+    return Announcement(heard, [Outgoing(keys.deliveries, _message(event, url=webhook.url))])
 
 
-def _delivery(event: Event, *, url: str, keys: Keys) -> Outgoing:
-    delivery = Delivery(url=url, event_id=event.id, body=event.model_dump_json())
-    message = messages.encode(
-        DELIVER_TASK, {"delivery": delivery.model_dump(mode="json")}, message_id=event.id, queue=WEBHOOK_QUEUE
-    )
-    return Outgoing(keys.list_for(WEBHOOK_QUEUE, _DELIVERY_PRIORITY), message)
+def tell(update: JobUpdate, *, webhook: Webhook | None, expires_at: float | None = None) -> str:
+    """The message that delivers *update*; empty where the job has no webhook or did not ask for this event.
+
+    What has not been delivered at *expires_at*, in seconds since 1970, is dropped.
+    """
+    event = Event.of_update(update)
+    if webhook is None or event.type not in webhook.events:
+        return ""
+    return _message(event, url=webhook.url, expires_at=expires_at)
+
+
+def _message(event: Event, *, url: str, expires_at: float | None = None) -> str:
+    delivery = Delivery(url=url, event_id=event.id, body=event.model_dump_json(), expires_at=expires_at)
+    kwargs = {"delivery": delivery.model_dump(mode="json")}
+    return messages.encode(DELIVER_TASK, kwargs, message_id=event.id, queue=WEBHOOK_QUEUE)

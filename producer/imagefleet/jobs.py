@@ -41,8 +41,11 @@ class ImageFormat(StrEnum):
 
 
 class WebhookEvent(StrEnum):
-    """The events that a webhook can be sent for."""
+    """The events that a webhook can be sent for; the last four are the ends of a job."""
 
+    QUEUED = "job.queued"
+    RUNNING = "job.running"
+    PROGRESS = "job.progress"
     SUCCEEDED = "job.succeeded"
     FAILED = "job.failed"
     CANCELED = "job.canceled"
@@ -50,12 +53,17 @@ class WebhookEvent(StrEnum):
 
 
 class Webhook(BaseModel):
-    """Where to announce what became of a job."""
+    """Where to announce what becomes of a job: each way to end it, unless `events` says otherwise."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     url: Annotated[str, StringConstraints(pattern=r"^https?://", max_length=2048)]
-    events: tuple[WebhookEvent, ...] = tuple(WebhookEvent)
+    events: tuple[WebhookEvent, ...] = (
+        WebhookEvent.SUCCEEDED,
+        WebhookEvent.FAILED,
+        WebhookEvent.CANCELED,
+        WebhookEvent.EXPIRED,
+    )
 
 
 class JobLimits(BaseModel):
@@ -114,7 +122,7 @@ class GenerationJob(BaseModel):
     presign: bool = False
     """Put a presigned download URL into each artifact of the result."""
     webhook: Webhook | None = None
-    """Where to announce the end of the job."""
+    """Where to announce what becomes of the job."""
     metadata: dict[str, JsonValue] = Field(default_factory=dict)
     """The caller's own labels, given back in the result."""
 

@@ -71,6 +71,11 @@ class Keys:
         """The list that a message of *priority* is pushed on."""
         return f"{self.prefix}{queue}{level_for(priority)}"
 
+    @property
+    def deliveries(self) -> str:
+        """List: deliveries of webhooks; the one that plain Celery messages of their queue lie in, too."""
+        return f"{self.prefix}{WEBHOOK_QUEUE}"
+
     def job(self, job_id: str) -> str:
         """Hash: the record of a job."""
         return f"{self.prefix}imagefleet:job:{job_id}"

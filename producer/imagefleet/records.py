@@ -30,19 +30,20 @@ local function leave(record, id, groups, deadlines)
 end
 """
 
-# KEYS: deadlines, then the queue's lists. ARGV: most waiting (0: no limit), time to live, prefix of record keys, prefix
-# of groups, model, then for each job: id, number of its list, message, webhook, metadata, group, deadline.
+# KEYS: deadlines, deliveries, then the queue's lists. ARGV: most waiting (0: no limit), time to live, prefix of record
+# keys, prefix of groups, model, then for each job: id, number of its list, message, webhook, metadata, group, deadline,
+# delivery of its `job.queued`.
 _SUBMIT = (
     _NOW
     + """
 local waiting, fresh = 0, 0
-for i = 2, #KEYS do waiting = waiting + redis.call('LLEN', KEYS[i]) end
-for i = 6, #ARGV, 7 do
+for i = 3, #KEYS do waiting = waiting + redis.call('LLEN', KEYS[i]) end
+for i = 6, #ARGV, 8 do
   if redis.call('EXISTS', ARGV[3] .. ARGV[i]) == 0 then fresh = fresh + 1 end
 end
 local most = tonumber(ARGV[1])
 if most > 0 and waiting + fresh > most then return {'full', waiting} end
-for i = 6, #ARGV, 7 do
+for i = 6, #ARGV, 8 do
   local record = ARGV[3] .. ARGV[i]
   if redis.call('EXISTS', record) == 0 then
     redis.call('HSET', record, 'status', 'queued', 'model', ARGV[5], 'queued_at', string.format('%.6f', now))
@@ -58,7 +59,8 @@ for i = 6, #ARGV, 7 do
       redis.call('ZADD', KEYS[1], ARGV[i + 6], ARGV[i])
     end
     redis.call('EXPIRE', record, ARGV[2])
-    redis.call('LPUSH', KEYS[tonumber(ARGV[i + 1]) + 1], ARGV[i + 2])
+    redis.call('LPUSH', KEYS[tonumber(ARGV[i + 1]) + 2], ARGV[i + 2])
+    if ARGV[i + 7] ~= '' then redis.call('LPUSH', KEYS[2], ARGV[i + 7]) end
   end
 end
 return {'queued', waiting}
@@ -158,6 +160,8 @@ class Submission(NamedTuple):
     group: str
     #: Seconds since 1970, or empty.
     deadline: str
+    #: The message that delivers its `job.queued`, or empty.
+    delivery: str
 
 
 class Outgoing(NamedTuple):
@@ -179,7 +183,8 @@ def submit(keys: Keys, *, queue: str, model: str, jobs: Sequence[Submission], ma
     lists = keys.lists(queue)
     flat = (field for job in jobs for field in job)
     prefixes = keys.job(""), keys.group("")
-    return ("EVAL", _SUBMIT, len(lists) + 1, keys.deadlines, *lists, max_queued, PENDING_TTL_S, *prefixes, model, *flat)
+    all_keys = keys.deadlines, keys.deliveries, *lists
+    return ("EVAL", _SUBMIT, len(all_keys), *all_keys, max_queued, PENDING_TTL_S, *prefixes, model, *flat)
 
 
 def start(keys: Keys, job_id: str, *, claim: Claim, worker: str, model: str) -> Command:

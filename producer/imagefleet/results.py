@@ -82,6 +82,38 @@ class Timings(_Wire):
     """Storing them."""
 
 
+class StepsDone(_Wire):
+    """How far the denoising is."""
+
+    done: int
+    """Steps behind it."""
+    total: int
+    """Steps in all, by the pipeline's own count."""
+
+
+class JobUpdate(_Wire):
+    """Where a job is that has not ended."""
+
+    version: Literal[1] = 1
+    """Version of this contract."""
+    id: str
+    """The job's id."""
+    status: Literal[JobStatus.QUEUED, JobStatus.RUNNING]
+    """Where it is."""
+    progress: StepsDone | None = None
+    """Set in `job.progress`."""
+    attempts: int = 0
+    """Runs begun so far."""
+    worker: str | None = None
+    """Name of the worker that runs it."""
+    model: str | None = None
+    """Alias of the model."""
+    at: AwareDatetime
+    """When this was so."""
+    metadata: dict[str, JsonValue] = Field(default_factory=dict)
+    """The caller's own labels."""
+
+
 class JobResult(_Wire):
     """How a job ended."""
 

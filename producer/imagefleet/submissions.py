@@ -4,14 +4,17 @@ import json
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from imagefleet import messages
+from imagefleet.announcements import tell
 from imagefleet.errors import InvalidJob
 from imagefleet.jobs import GenerationJob, as_mapping
 from imagefleet.messages import Links
 from imagefleet.queues import GENERATE_TASK, LEVELS, check_job_id, level_for, queue_for
 from imagefleet.records import Submission
+from imagefleet.results import JobStatus, JobUpdate
 from imagefleet.settings import ClientSettings
 
 #: A job as callers give it: the model, its fields, or just the prompt.
@@ -107,7 +110,17 @@ def _submission(job: GenerationJob, job_id: str, *, link: Links, link_error: Lin
         metadata,
         group=job.group or "",
         deadline=f"{job.deadline.timestamp():.3f}" if job.deadline else "",
+        delivery=_delivery(job, job_id),
     )
+
+
+def _delivery(job: GenerationJob, job_id: str) -> str:
+    """The message that delivers `job.queued`; empty where nobody asked for it."""
+    if job.webhook is None:
+        return ""
+    now = datetime.now(UTC)
+    update = JobUpdate(id=job_id, status=JobStatus.QUEUED, model=job.model, at=now, metadata=job.metadata)
+    return tell(update, webhook=job.webhook)
 
 
 def _fields(job: JobLike) -> Mapping[str, Any]:

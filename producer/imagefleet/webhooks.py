@@ -1,4 +1,4 @@
-"""Webhooks: the event that tells a receiver how a job ended, and its Standard Webhooks signature.
+"""Webhooks: the event that tells a receiver where a job is or how it ended, and its Standard Webhooks signature.
 
 Source of headers and signature: Standard Webhooks, https://github.com/standard-webhooks/standard-webhooks
 """
@@ -14,7 +14,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from imagefleet.errors import InvalidSignature
 from imagefleet.jobs import WebhookEvent
-from imagefleet.results import JobResult
+from imagefleet.results import JobResult, JobStatus, JobUpdate
 
 #: A signature that is older or newer than this is refused, so that a recorded request cannot be played back later.
 TOLERANCE_S: Final = 300
@@ -28,17 +28,30 @@ class Event(BaseModel):
 
     type: WebhookEvent
     timestamp: AwareDatetime
-    data: JobResult
+    #: The result with the four ends of a job; before, where the job is.
+    data: JobResult | JobUpdate
 
     @classmethod
     def of(cls, result: JobResult) -> "Event":
         """The event that announces *result*."""
         return cls(type=WebhookEvent(f"job.{result.status}"), timestamp=result.finished_at, data=result)
 
+    @classmethod
+    def of_update(cls, update: JobUpdate) -> "Event":
+        """The event that tells *update*."""
+        kind = WebhookEvent.PROGRESS if update.progress else WebhookEvent(f"job.{update.status}")
+        return cls(type=kind, timestamp=update.at, data=update)
+
     @property
     def id(self) -> str:
-        """The `webhook-id`: the same for every delivery and every repetition of this event."""
-        return "evt_" + hashlib.sha256(f"{self.type} {self.data.id}".encode()).hexdigest()[:32]
+        """The `webhook-id`: the same for every delivery and every repetition of this event.
+
+        A job ends once and is queued once. Each attempt that begins is an event, and so is each step that is told.
+        """
+        name = f"{self.type} {self.data.id}"
+        if isinstance(self.data, JobUpdate) and self.data.status is JobStatus.RUNNING:
+            name += f" {self.data.attempts}" + (f" {self.data.progress.done}" if self.data.progress else "")
+        return "evt_" + hashlib.sha256(name.encode()).hexdigest()[:32]
 
 
 class Delivery(BaseModel):
@@ -53,6 +66,8 @@ class Delivery(BaseModel):
     attempt: Annotated[int, Field(ge=1)] = 1
     #: When the first try was due, in seconds since 1970.
     first_at: float | None = None
+    #: Dropped where it has not been delivered by then, in seconds since 1970: neither tried again nor a dead letter.
+    expires_at: float | None = None
     #: Why the try before this one failed.
     last_error: str | None = None
 

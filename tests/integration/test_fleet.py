@@ -21,7 +21,7 @@ from tests.support.processes import clean_environment, wait_until_ready
 from tests.support.receiver import Receiver
 from tests.support.waiting import wait_until
 
-from imagefleet import Client, JobStatus, Webhook, webhooks
+from imagefleet import Client, JobStatus, JobUpdate, Webhook, webhooks
 from imagefleet.queues import Keys
 from imagefleet_worker.generation import seed_for
 
@@ -167,6 +167,40 @@ def test_a_webhook_is_tried_again_with_the_same_id(client: Client, receiver: Rec
 
     assert len({request.headers["webhook-id"] for request in requests}) == 1
     assert len({request.body for request in requests}) == 1
+
+
+def test_a_receiver_hears_of_the_events_that_it_asked_for(client: Client, receiver: Receiver) -> None:
+    """From the queue to the end; steps are told now and then, and not each."""
+    job_id = client.submit(
+        "a cat",
+        width=64,
+        height=64,
+        steps=200,
+        metadata={"order": 7},
+        webhook=Webhook(url=receiver.url, events=("job.queued", "job.running", "job.progress", "job.succeeded")),
+    )
+
+    result = client.result(job_id, timeout_s=60)
+    wait_until(lambda: any(request.event.type == "job.succeeded" for request in receiver.requests), 20)
+
+    events = [webhooks.verify(request.body, request.headers, secret=SECRET) for request in receiver.requests]
+    kinds = [event.type.value for event in events]
+    steps = [event.data.progress for event in events if isinstance(event.data, JobUpdate) and event.data.progress]
+    assert [kinds.count(kind) for kind in ("job.queued", "job.running", "job.succeeded")] == [1, 1, 1]
+    assert 1 <= len(steps) <= result.timings.generate_s / 0.3 + 1
+    assert {step.total for step in steps} == {200}
+    assert {event.data.id for event in events} == {job_id}
+    assert all(event.data.metadata == {"order": 7} for event in events)
+    assert len({event.id for event in events}) == len(events)
+
+
+def test_who_asked_for_nothing_else_hears_only_of_the_end(client: Client, receiver: Receiver) -> None:
+    """As before there were other events."""
+    client.result(client.submit("a cat", **FAST, webhook=Webhook(url=receiver.url)), timeout_s=60)
+
+    receiver.wait_for(1, 30)
+
+    assert [request.event.type for request in receiver.requests] == ["job.succeeded"]
 
 
 def foreign_app(fleet: Fleet) -> Celery:

@@ -56,12 +56,12 @@ def raw(server: RedisServer) -> Iterator["redis_py.Redis"]:
 def push(raw: "redis_py.Redis") -> Push:
     """Queue deliveries, as the end of a job does; return the ids of their events."""
 
-    def push(url: str, *, count: int = 1, name: str = "job") -> list[str]:
+    def push(url: str, *, count: int = 1, name: str = "job", expires_at: float | None = None) -> list[str]:
         ids: list[str] = []
         for n in range(count):
             result = JobResult(id=f"{name}-{n}", status=JobStatus.SUCCEEDED, finished_at=datetime.now(UTC))
             event = Event.of(result)
-            delivery = Delivery(url=url, event_id=event.id, body=event.model_dump_json())
+            delivery = Delivery(url=url, event_id=event.id, body=event.model_dump_json(), expires_at=expires_at)
             kwargs = {"delivery": delivery.model_dump(mode="json")}
             message = messages.encode(DELIVER_TASK, kwargs, message_id=event.id, queue=WEBHOOK_QUEUE)
             raw.lpush(KEYS.list_for(WEBHOOK_QUEUE, 5), message)
@@ -144,3 +144,19 @@ def test_429_is_tried_again_when_the_receiver_said_with_the_same_id(push: Push, 
         assert request.headers["webhook-id"] == event_id
         for secret in SECRETS[1:]:
             assert Webhook(secret).verify(request.body, dict(request.headers))
+
+
+def test_news_that_is_stale_or_not_wanted_now_is_dropped(push: Push, raw: "redis_py.Redis", receiver: Receiver) -> None:
+    """Neither sent late, nor tried again, nor a dead letter."""
+    push(receiver.url, name="stale", expires_at=time.time() - 1)
+    receiver.reply(500)
+    (event_id,) = push(receiver.url, name="unwanted", expires_at=time.time() + 30)
+    receiver.wait_for(1)
+    receiver.reply(204)
+    (last,) = push(receiver.url, name="last")
+
+    ids = [request.headers["webhook-id"] for request in receiver.wait_for(2)]
+
+    assert ids == [event_id, last]
+    assert raw.zcard(KEYS.delayed) == 0
+    assert letters(raw) == []

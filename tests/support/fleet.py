@@ -40,6 +40,7 @@ class Fleet:
             "IMAGEFLEET_ENGINE_THREADS": "1",
             "IMAGEFLEET_WEBHOOK_SECRETS": SECRET,
             "IMAGEFLEET_WEBHOOK_RETRY_BASE_S": "0.2",
+            "IMAGEFLEET_WEBHOOK_PROGRESS_INTERVAL_S": "0.3",
             "IMAGEFLEET_LEASE_DURATION_S": "2",
         }
         return {**own, **LOOPBACK, **self.s3.env, **self.env, **(extra or {})}

@@ -11,7 +11,7 @@ from standardwebhooks import Webhook, WebhookVerificationError
 
 from imagefleet import webhooks
 from imagefleet.errors import InvalidSignature
-from imagefleet.results import JobError, JobResult, JobStatus
+from imagefleet.results import JobError, JobResult, JobStatus, JobUpdate, StepsDone
 from imagefleet.webhooks import Event
 
 SECRET = "whsec_" + base64.b64encode(b"a secret of 24 bytes ...").decode()
@@ -165,6 +165,21 @@ def test_an_event_has_one_id_however_often_it_is_made() -> None:
     later = RESULT.model_copy(update={"finished_at": datetime(2026, 1, 3, tzinfo=UTC), "attempts": 2})
 
     assert Event.of(later).id == EVENT.id
+
+
+def test_updates_have_ids_of_their_own() -> None:
+    """Each attempt begins once, each step is told once; a repetition has the same id."""
+    queued = JobUpdate(id="job-1", status=JobStatus.QUEUED, at=RESULT.finished_at)
+    running = JobUpdate(id="job-1", status=JobStatus.RUNNING, attempts=1, at=RESULT.finished_at)
+    steps = [running.model_copy(update={"progress": StepsDone(done=done, total=9)}) for done in (1, 2)]
+    updates = [queued, running, running.model_copy(update={"attempts": 2}), *steps]
+
+    events = [Event.of_update(update) for update in updates]
+
+    assert [event.type.value for event in events] == ["job.queued", *["job.running"] * 2, *["job.progress"] * 2]
+    assert len({event.id for event in [*events, EVENT]}) == 6
+    assert Event.of_update(running.model_copy(update={"worker": "other"})).id == events[1].id
+    assert [Event.model_validate_json(event.model_dump_json()) for event in events] == events
 
 
 def test_another_end_of_a_job_is_another_event() -> None:

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 import structlog
 from pydantic import ValidationError
 
-from imagefleet import records
+from imagefleet import deliveries, records
 from imagefleet.announcements import announce
 from imagefleet.errors import ImageFleetError, InvalidJob
 from imagefleet.jobs import GenerationJob, Webhook
@@ -24,6 +24,7 @@ from imagefleet_worker.metrics import Metrics
 from imagefleet_worker.patience import Patience
 from imagefleet_worker.progress import ProgressBoard
 from imagefleet_worker.settings import Settings
+from imagefleet_worker.updates import Updates
 
 log = structlog.get_logger(__name__)
 
@@ -114,9 +115,14 @@ def _run(message: Message, *, flight: Flight, desk: Desk) -> JobResult | None:
     if verdict == "canceled":
         flight.cancel()
 
+    interval_s = desk.settings.webhook.progress_interval_s
+    updates = Updates(message.job_id, job, attempts=attempts, worker=desk.studio.worker, interval_s=interval_s)
+    if verdict == "started" and (delivery := updates.running()):
+        desk.redis.execute(deliveries.push(desk.keys, delivery), flight=flight)
+
     def on_step(done: int, total: int) -> None:
         desk.metrics.stepped()
-        desk.board.note(message.job_id, done, total)
+        desk.board.note(message.job_id, done, total, updates=updates)
 
     circumstances = Circumstances(
         attempts=attempts, queued_s=max(queued_s, 0.0), alone=message.redeliveries > 0, on_step=on_step

@@ -25,7 +25,7 @@ from imagefleet_worker.settings import MetricsSettings
 log = structlog.get_logger(__name__)
 
 P = ParamSpec("P")
-Outcome = Literal["delivered", "postponed", "held", "given_up", "refused"]
+Outcome = Literal["delivered", "postponed", "held", "given_up", "refused", "dropped"]
 
 #: Seconds. A turbo image takes one, a large one on a full queue many minutes.
 _BUCKETS: Final = (0.05, 0.1, 0.25, 0.5, 1, 2, 4, 8, 15, 30, 60, 120, 300, 600, 1800)

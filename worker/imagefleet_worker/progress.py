@@ -2,14 +2,22 @@
 
 import json
 import threading
+from typing import NamedTuple
 
 import redis
 import structlog
 
-from imagefleet import records
+from imagefleet import deliveries, records
 from imagefleet.queues import Keys
+from imagefleet_worker.updates import MOST_WAITING, Updates
 
 log = structlog.get_logger(__name__)
+
+
+class _News(NamedTuple):
+    done: int
+    total: int
+    updates: Updates
 
 
 class ProgressBoard:
@@ -19,15 +27,15 @@ class ProgressBoard:
         self._client = client
         self._keys = keys
         self._interval_s = interval_s
-        self._latest: dict[str, tuple[int, int]] = {}
+        self._latest: dict[str, _News] = {}
         self._news = threading.Event()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="progress", daemon=True)
         self._thread.start()
 
-    def note(self, job_id: str, done: int, total: int) -> None:
-        """Note that *done* of *total* steps are behind *job_id*; costs no I/O."""
-        self._latest[job_id] = (done, total)
+    def note(self, job_id: str, done: int, total: int, *, updates: Updates) -> None:
+        """Note that *done* of *total* steps are behind *job_id*, for listeners and *updates*; costs no I/O."""
+        self._latest[job_id] = _News(done, total, updates)
         self._news.set()
 
     def close(self) -> None:
@@ -47,11 +55,13 @@ class ProgressBoard:
                 log.debug("progress not sent", error=str(error))
             self._stopped.wait(self._interval_s)
 
-    def _send(self, latest: dict[str, tuple[int, int]]) -> None:
+    def _send(self, latest: "dict[str, _News]") -> None:
         if not latest:
             return
         pipe = self._client.pipeline(transaction=False)
-        for job_id, (done, total) in latest.items():
+        for job_id, (done, total, updates) in latest.items():
             event = json.dumps({"type": "job.progress", "id": job_id, "data": {"done": done, "total": total}})
             pipe.execute_command(*records.progress(self._keys, job_id, done=done, total=total, event=event))
+            if delivery := updates.progress(done, total):
+                pipe.execute_command(*deliveries.push(self._keys, delivery, most=MOST_WAITING))
         pipe.execute()

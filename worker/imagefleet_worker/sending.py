@@ -27,6 +27,8 @@ def send(data: Any, *, claim: Claim, counter: Counter, now: float) -> bool:
     """
     given = Delivery.model_validate(data)
     delivery = given.model_copy(update={"first_at": given.first_at or now})
+    if delivery.expires_at is not None:
+        return _send_or_drop(delivery, counter=counter, now=now)
     try:
         endpoint = endpoint_of(delivery.url)
         _check_not_gone(delivery, counter=counter)
@@ -44,6 +46,26 @@ def send(data: Any, *, claim: Claim, counter: Counter, now: float) -> bool:
     else:
         counter.count("delivered")
         log.info("webhook delivered", **_about(delivery))
+    return False
+
+
+def _send_or_drop(delivery: Delivery, *, counter: Counter, now: float) -> bool:
+    """Try news that is soon stale, where there is room for it and at once; whatever comes of it, never again."""
+    try:
+        endpoint = endpoint_of(delivery.url)
+        _check_not_gone(delivery, counter=counter)
+        if now > (delivery.expires_at or now) or counter.circuits.enter(endpoint) is not None:
+            counter.count("dropped")
+            return False
+        _try(delivery, endpoint, counter=counter, now=now)
+    except DeliveryGone:
+        counter.gone.add(delivery.url)
+        counter.count("refused")
+    except (DeliveryFailed, AddressRefused) as error:
+        log.info("webhook dropped", code=error.code, reason=error.message, **_about(delivery))
+        counter.count("dropped")
+    else:
+        counter.count("delivered")
     return False
 
 

@@ -58,6 +58,7 @@ class WebhookSettings(BaseSettings):
     timeout_s: float = Field(default=10, gt=0, description="For one delivery as a whole.")
     retry_for_s: int = Field(default=86_400, ge=0, description="Give up this long after the first try.")
     retry_base_s: float = Field(default=5, gt=0, description="First pause between tries; each is about twice the last.")
+    progress_interval_s: float = Field(default=5, gt=0, description="At most one job.progress a job in this time.")
     gone_for_s: int = Field(default=86_400, ge=0, description="After a 410 nothing is sent to that URL for this long.")
     endpoint_concurrency: int = Field(
         default=4, ge=1, description="Deliveries to one host and port at a time, by one process."
