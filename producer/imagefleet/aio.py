@@ -1,6 +1,5 @@
 """The asyncio twin of `client`: the same operations, the same errors, awaited."""
 
-import time
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import aclosing
 from types import TracebackType
@@ -11,11 +10,12 @@ from imagefleet.async_connections import AsyncConnection
 from imagefleet.cancellation import GroupCanceled
 from imagefleet.jobs import DEFAULT_LIMITS, JobLimits
 from imagefleet.messages import Links
+from imagefleet.ordering import InOrder
 from imagefleet.overview import Overview, Queue
 from imagefleet.results import JobResult, JobStatus
 from imagefleet.settings import ClientSettings
 from imagefleet.snapshots import JobEvent, Snapshot
-from imagefleet.submissions import JobLike, grouped, one
+from imagefleet.submissions import JobLike, grouped, one, with_defaults
 from imagefleet.survey import survey
 from imagefleet.watching import Watch
 from imagefleet.workers import Worker
@@ -118,16 +118,18 @@ class AsyncClient:
                     yield event.result
 
     async def map(
-        self, prompts: Iterable[str], *, timeout_s: float | None = None, **fields: Any
+        self, prompts: Iterable[JobLike], *, timeout_s: float | None = None, **fields: Any
     ) -> AsyncGenerator[JobResult, None]:
-        """Queue a job for each prompt, all with the same *fields*, and yield the results in the order of the prompts.
+        """Queue a job for each prompt, with the same *fields*, and yield the results in the order of the prompts.
 
         The jobs are queued when the first result is asked for.
         """
-        ids = await self.submit_many([one(prompt, fields) for prompt in prompts])
-        deadline = None if timeout_s is None else time.monotonic() + timeout_s
-        for job_id in ids:
-            yield await self.result(job_id, None if deadline is None else max(0.0, deadline - time.monotonic()))
+        ids = await self.submit_many([with_defaults(prompt, fields) for prompt in prompts])
+        order = InOrder(ids)
+        async with aclosing(self.as_completed(ids, timeout_s)) as results:
+            async for result in results:
+                for each in order.add(result):
+                    yield each
 
     def events(self, ids: str | Iterable[str], timeout_s: float | None = None) -> AsyncGenerator[JobEvent, None]:
         """Yield what happens to jobs: first where each is now, then every change, until all have ended."""

@@ -1,6 +1,5 @@
 """The client of a service that wants images: submit jobs, wait for results, cancel."""
 
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, Self
@@ -10,11 +9,12 @@ from imagefleet.cancellation import GroupCanceled
 from imagefleet.connections import Connection
 from imagefleet.jobs import DEFAULT_LIMITS, JobLimits
 from imagefleet.messages import Links
+from imagefleet.ordering import InOrder
 from imagefleet.overview import Overview, Queue
 from imagefleet.results import JobResult, JobStatus
 from imagefleet.settings import ClientSettings
 from imagefleet.snapshots import JobEvent, Snapshot
-from imagefleet.submissions import JobLike, grouped, one
+from imagefleet.submissions import JobLike, grouped, one, with_defaults
 from imagefleet.survey import survey
 from imagefleet.watching import Watch
 from imagefleet.workers import Worker
@@ -134,12 +134,15 @@ class Client:
         """Yield the results of *ids* as the jobs end. Raises as `result` does; the time is that of all together."""
         return (event.result for event in self.events(ids, timeout_s) if event.result is not None)
 
-    def map(self, prompts: Iterable[str], *, timeout_s: float | None = None, **fields: Any) -> Iterator[JobResult]:
-        """Queue a job for each prompt, all with the same *fields*, and yield the results in the order of the prompts.
+    def map(self, prompts: Iterable[JobLike], *, timeout_s: float | None = None, **fields: Any) -> Iterator[JobResult]:
+        """Queue a job for each prompt, with the same *fields*, and yield the results in the order of the prompts.
 
-        The jobs are queued when `map` is called, not when the first result is asked for.
+        A prompt may be a mapping with fields of its own, such as `{"prompt": "an owl", "steps": 8}`, which win. All
+        are queued when `map` is called, not when the first result is asked for. A result comes as soon as it and all
+        before it are there; what came earlier waits in memory.
         """
-        return self._in_order(self.submit_many([one(prompt, fields) for prompt in prompts]), timeout_s)
+        ids = self.submit_many([with_defaults(prompt, fields) for prompt in prompts])
+        return self._in_order(ids, timeout_s)
 
     def events(self, ids: str | Iterable[str], timeout_s: float | None = None) -> Iterator[JobEvent]:
         """Yield what happens to jobs: first where each is now, then every change, until all have ended.
@@ -181,6 +184,6 @@ class Client:
         return self._connection.run(operations.queue_length(self._settings.keys, model))
 
     def _in_order(self, ids: Sequence[str], timeout_s: float | None) -> Iterator[JobResult]:
-        deadline = None if timeout_s is None else time.monotonic() + timeout_s
-        for job_id in ids:
-            yield self.result(job_id, None if deadline is None else max(0.0, deadline - time.monotonic()))
+        order = InOrder(ids)
+        for result in self.as_completed(ids, timeout_s):
+            yield from order.add(result)

@@ -41,6 +41,11 @@ def one(job: JobLike | None, fields: Mapping[str, Any]) -> JobLike:
     return {**_fields(job), **fields} if fields else job
 
 
+def with_defaults(job: JobLike, fields: Mapping[str, Any]) -> JobLike:
+    """The job that *job* and *fields* make together; its own fields win."""
+    return {**fields, **_fields(job)} if fields else job
+
+
 def grouped(jobs: Iterable[JobLike], group: str | None) -> Iterable[JobLike]:
     """*jobs*, those without a group of their own in *group*."""
     return jobs if group is None else ({"group": group, **_fields(job)} for job in jobs)

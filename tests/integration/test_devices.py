@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import psutil
@@ -14,6 +15,8 @@ from tests.support.crews import COMMAND, CrewProcess, running_crew
 from tests.support.fleet import Fleet, running_fleet
 from tests.support.processes import clean_environment
 from tests.support.waiting import wait_until
+
+from imagefleet import AsyncClient
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -27,7 +30,7 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
 @pytest.fixture(scope="module")
 def crew(fleet: Fleet) -> Iterator[CrewProcess]:
     """Two workers on the CPU that take jobs."""
-    with running_crew(fleet, fleet.folder, env={"IMAGEFLEET_METRICS_PORT": "0"}) as crew:
+    with running_crew(fleet, fleet.folder, env={"IMAGEFLEET_ENGINE_MAX_JOBS": "2"}) as crew:
         for device in ("cpu0", "cpu1"):
             crew.wait_for(device, "ready")
         yield crew
@@ -60,6 +63,37 @@ def test_each_worker_has_its_name_and_its_logs_say_it(crew: CrewProcess) -> None
         assert entry
         assert any(f"{device}@" in word for word in psutil.Process(entry.pid).cmdline())
         assert f"device={device}" in crew.child.output()
+
+
+def test_three_prompts_on_two_devices_are_three_images_in_order(fleet: Fleet, crew: CrewProcess) -> None:
+    prompts = [f"bird {index}" for index in range(3)]
+    before = set(fleet.s3.keys())
+    with fleet.client() as client:
+        results = list(client.map(prompts, seed=7, timeout_s=60))
+    keys = [artifact.uri.rpartition(f"{fleet.s3.bucket}/")[2] for result in results for artifact in result.artifacts]
+    files = [fleet.s3.client.get_object(Bucket=fleet.s3.bucket, Key=key)["Body"].read() for key in keys]
+    assert [prompt.encode() in file for prompt, file in zip(prompts, files, strict=True)] == [True] * 3
+    assert len(set(fleet.s3.keys()) - before) == 6  # an image and its manifest each: nothing padded, nothing twice
+
+
+def test_mixed_steps_are_streamed_in_order_from_both_devices(fleet: Fleet, crew: CrewProcess) -> None:
+    steps = [2, 120, 2, 60, 2, 60, 120]
+    jobs = [{"prompt": "a fish", "steps": count, "metadata": {"steps": count}} for count in steps]
+    with fleet.client() as client:
+        results = client.map(jobs, timeout_s=90, steps=99)
+        first = next(results)
+        first_at = datetime.now(UTC)
+        everything = [first, *results]
+    assert [result.metadata["steps"] for result in everything if result.artifacts] == steps
+    assert first_at < max(result.finished_at for result in everything)
+    assert {(result.worker or "").partition("@")[0] for result in everything} == {"cpu0", "cpu1"}
+
+
+async def test_map_of_the_asyncio_client_is_the_same(fleet: Fleet, crew: CrewProcess) -> None:
+    jobs = [{"prompt": "a fox", "steps": count, "metadata": {"index": index}} for index, count in enumerate((40, 2, 2))]
+    async with AsyncClient(fleet.redis.url) as client:
+        results = [result async for result in client.map(jobs, timeout_s=60, steps=4)]
+    assert [result.metadata.get("index") for result in results if result.artifacts] == [0, 1, 2]
 
 
 def test_killed_worker_comes_back_and_its_jobs_are_made(fleet: Fleet, crew: CrewProcess) -> None:
