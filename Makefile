@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 SOURCES := producer worker tests
 
-.PHONY: help setup demo test check fix bench chart clean
+.PHONY: help setup demo test check fix bench chart image clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,10 @@ chart: setup ## Render, validate and test the Helm chart, and lint the Dockerfil
 	$(BIN)/python -m pip install --quiet -c constraints.txt --group chart
 	$(BIN)/pytest tests/chart
 	$(BIN)/hadolint docker/worker.Dockerfile
+
+image: setup ## Build both images with podman and test them in containers (root, Debian)
+	docker/build-image
+	$(BIN)/pytest tests/image
 
 fix: setup ## Mend what ruff can mend
 	$(BIN)/ruff check --fix $(SOURCES)

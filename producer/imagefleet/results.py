@@ -1,7 +1,7 @@
 """The result: how a job ended, never with image bytes in it."""
 
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue
 
@@ -67,6 +67,10 @@ class JobError(_Wire):
     """Whether the same job, sent again later, may succeed."""
 
 
+#: Left out of the wire form while None, so that older readers and stored results see what they know.
+_ABSENT: Final = Field(exclude_if=lambda value: value is None)
+
+
 class Timings(_Wire):
     """Where the time went, in seconds."""
 
@@ -76,6 +80,10 @@ class Timings(_Wire):
     """Loading on behalf of this job; 0 while the worker's one model is loaded at its start."""
     generate_s: Annotated[float, Field(ge=0)] = 0.0
     """Text encoding, denoising and decoding, including waiting for the device."""
+    denoise_s: Annotated[float | None, _ABSENT, Field(ge=0)] = None
+    """The part of `generate_s` up to the last step, waiting for the device included; absent without steps."""
+    decode_s: Annotated[float | None, _ABSENT, Field(ge=0)] = None
+    """The part of `generate_s` after it; absent without steps."""
     encode_s: Annotated[float, Field(ge=0)] = 0.0
     """Writing the image files."""
     upload_s: Annotated[float, Field(ge=0)] = 0.0

@@ -34,6 +34,7 @@ NAMES = {
     "imagefleet_queue_depth": "gauge",
     "imagefleet_queue_oldest_seconds": "gauge",
     "imagefleet_redeliveries": "counter",
+    "imagefleet_start_seconds": "gauge",
     "imagefleet_steps": "counter",
     "imagefleet_webhook_deliveries": "counter",
 }
@@ -59,7 +60,7 @@ def metrics() -> Metrics:
     metrics.sources.leases = Leases(redis.Redis(), keys=Keys(), duration_s=30)
     metrics.sources.leases.lost = 1
     metrics.sources.leases.redelivered = 2
-    metrics.job_ended(result(queued_s=0.2, generate_s=1.5, encode_s=0.01, upload_s=0.3))
+    metrics.job_ended(result(queued_s=0.2, generate_s=1.5, denoise_s=1.2, decode_s=0.3, encode_s=0.01, upload_s=0.3))
     metrics.job_ended(result(generate_s=3))
     metrics.job_ended(result("out_of_memory", generate_s=3))
     for _ in range(5):
@@ -104,7 +105,15 @@ def test_jobs_are_counted_by_how_they_ended(metrics: Metrics) -> None:
 
 
 @pytest.mark.parametrize(
-    ("phase", "count", "total"), [("queued", 1, 0.2), ("generate", 2, 4.5), ("encode", 1, 0.01), ("upload", 1, 0.3)]
+    ("phase", "count", "total"),
+    [
+        ("queued", 1, 0.2),
+        ("generate", 2, 4.5),
+        ("denoise", 1, 1.2),
+        ("decode", 1, 0.3),
+        ("encode", 1, 0.01),
+        ("upload", 1, 0.3),
+    ],
 )
 def test_phases_are_those_of_jobs_that_succeeded(metrics: Metrics, phase: str, count: int, total: float) -> None:
     """A time that is not known counts as none, not as zero."""

@@ -58,7 +58,7 @@ def generate(job: GenerationJob, *, flight: Flight, studio: Studio, circumstance
     seed = job.seed if job.seed is not None else seed_for(flight.job_id)
     timings: dict[str, float] = {"queued_s": circumstances.queued_s}
     with _timed(timings, "generate_s"):
-        images = _render(job, seed=seed, flight=flight, studio=studio, circumstances=circumstances)
+        images = _render(job, seed=seed, flight=flight, studio=studio, circumstances=circumstances, timings=timings)
     parameters = _parameters(job, studio=studio)
     with _timed(timings, "encode_s"):
         files = [
@@ -96,9 +96,19 @@ def seed_for(job_id: str) -> int:
 
 
 def _render(
-    job: GenerationJob, *, seed: int, flight: Flight, studio: Studio, circumstances: Circumstances
+    job: GenerationJob,
+    *,
+    seed: int,
+    flight: Flight,
+    studio: Studio,
+    circumstances: Circumstances,
+    timings: dict[str, float],
 ) -> list[Any]:
+    start = time.perf_counter()
+
     def on_step(done: int, total: int) -> None:
+        if done >= total:
+            timings["denoise_s"] = time.perf_counter() - start
         studio.watchdog.beat()
         flight.steps = (done, total)
         circumstances.on_step(done, total)
@@ -107,7 +117,10 @@ def _render(
     flight.check()
     flight.has_arrived = True
     with studio.watchdog.watching():
-        return studio.engine.render(job, seed=seed, on_step=on_step, exclusive=circumstances.alone)
+        images = studio.engine.render(job, seed=seed, on_step=on_step, exclusive=circumstances.alone)
+    if "denoise_s" in timings:
+        timings["decode_s"] = time.perf_counter() - start - timings["denoise_s"]
+    return images
 
 
 def _upload(

@@ -11,6 +11,7 @@ import structlog
 from imagefleet.errors import InvalidJob
 from imagefleet.queues import GENERATE_TASK, Keys, queue_for
 from imagefleet.records import Claim
+from imagefleet_worker import starting
 from imagefleet_worker.burial import Burial
 from imagefleet_worker.connections import connect
 from imagefleet_worker.control import CancelListener
@@ -91,6 +92,7 @@ def _heartbeat(folder: str) -> Heartbeat:
 def open_worker(settings: Settings, *, worker: str, queues: tuple[str, ...]) -> None:
     """Reach Redis and, to make images, S3 and the model; ends the process with a named code where that fails."""
     process = _opened()
+    starting.begun()
     makes_images = queue_for(settings.model.alias) in queues
     client = connect(settings.redis)
     try:
@@ -110,7 +112,8 @@ def open_worker(settings: Settings, *, worker: str, queues: tuple[str, ...]) -> 
     _show(process, worker=worker, queues=queues)
     if makes_images:
         take_precautions(settings.model)
-        from imagefleet_worker import opening  # noqa: PLC0415  # imports torch, which senders do without
+        with starting.phase("import"):
+            from imagefleet_worker import opening  # noqa: PLC0415  # imports torch, which senders do without
 
         try:
             process.desk = opening.open_desk(
@@ -135,7 +138,8 @@ def open_worker(settings: Settings, *, worker: str, queues: tuple[str, ...]) -> 
         )
         CancelListener(client, keys=process.keys, on_cancel=process.flights.cancel)
     process.heartbeat.loaded()
-    log.info("worker opened", worker=worker, makes_images=makes_images)
+    phases = {f"{name}_s": round(seconds, 2) for name, seconds in starting.SECONDS.items()}
+    log.info("worker opened", worker=worker, makes_images=makes_images, seconds=round(starting.age_s(), 2), **phases)
 
 
 def heartbeat() -> Heartbeat | None:

@@ -29,7 +29,7 @@ Outcome = Literal["delivered", "postponed", "held", "given_up", "refused", "drop
 
 #: Seconds. A turbo image takes one, a large one on a full queue many minutes.
 _BUCKETS: Final = (0.05, 0.1, 0.25, 0.5, 1, 2, 4, 8, 15, 30, 60, 120, 300, 600, 1800)
-_PHASES: Final = ("queued", "generate", "encode", "upload")
+_PHASES: Final = ("queued", "generate", "denoise", "decode", "encode", "upload")
 
 
 def _harmless(count: Callable[P, None]) -> Callable[P, None]:
@@ -101,7 +101,7 @@ class Metrics:
         with self._lock:
             self.images += len(result.artifacts)
         for phase in _PHASES:
-            seconds: float = getattr(result.timings, f"{phase}_s")
+            seconds: float | None = getattr(result.timings, f"{phase}_s")
             if seconds:  # a message that somebody made by hand does not say since when it waits
                 self._job_seconds.labels(self._model, phase).observe(seconds)
 

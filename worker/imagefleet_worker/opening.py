@@ -6,6 +6,7 @@ from typing import NoReturn
 import redis
 
 from imagefleet.queues import Keys
+from imagefleet_worker import starting
 from imagefleet_worker.attempts import Desk
 from imagefleet_worker.burial import Burial
 from imagefleet_worker.engine import Engine
@@ -69,10 +70,13 @@ def open_studio(settings: Settings, *, worker: str) -> Studio:
     if not settings.model.source:
         raise ModelUnavailable("no model: set IMAGEFLEET_MODEL_SOURCE to a folder or a Hugging Face repository id")
     storage = Storage(settings.storage)
-    storage.check()
-    engine = Engine.load(settings.model, settings.engine)
+    with starting.phase("storage"):
+        storage.check()
+    with starting.phase("load"):
+        engine = Engine.load(settings.model, settings.engine)
     if settings.model.warm_up:
-        engine.warm_up()
+        with starting.phase("warm_up"):
+            engine.warm_up()
     return Studio(
         engine=engine,
         storage=storage,

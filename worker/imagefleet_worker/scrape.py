@@ -12,6 +12,7 @@ from prometheus_client.registry import Collector
 from imagefleet import overview
 from imagefleet.queues import Keys
 from imagefleet.records import Command
+from imagefleet_worker import starting
 from imagefleet_worker.leases import Leases
 
 log = structlog.get_logger(__name__)
@@ -57,6 +58,10 @@ class Scrape(Collector):
         """All families; one whose source fails has no samples, and the page is made all the same."""
         for read in (self._engine, self._memory, self._leases, self._redis):
             yield from read()
+        start = GaugeMetricFamily("imagefleet_start_seconds", "How long this process's start took.", labels=("phase",))
+        for phase, seconds in starting.SECONDS.items():
+            start.add_metric([phase], seconds)
+        yield start
         build = GaugeMetricFamily(
             "imagefleet_build_info", "Versions; always 1.", labels=("version", "torch", "diffusers")
         )

@@ -1,0 +1,30 @@
+"""How long the phases of a start took."""
+
+import subprocess
+import sys
+
+import pytest
+
+from imagefleet_worker import starting
+
+
+def test_a_phase_is_as_long_as_its_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    moments = iter([10.0, 12.5])
+    monkeypatch.setattr(starting.time, "monotonic", lambda: next(moments))
+    with starting.phase("tea"):
+        pass
+    assert starting.SECONDS["tea"] == 2.5
+
+
+def test_the_age_counts_from_the_birth_of_the_process_not_from_the_import() -> None:
+    code = "import time; time.sleep(0.3); from imagefleet_worker import starting; print(starting.age_s())"
+    age = float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
+    assert 0.3 <= age < 30
+
+
+def test_without_proc_the_age_counts_from_the_import(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_proc(*_: object, **__: object) -> None:
+        raise FileNotFoundError
+
+    monkeypatch.setattr("builtins.open", no_proc)
+    assert 0 <= starting.age_s() < 3600
