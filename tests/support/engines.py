@@ -9,7 +9,7 @@ import numpy as np
 
 from imagefleet.jobs import GenerationJob
 from imagefleet_worker.engine import Engine
-from imagefleet_worker.settings import EngineSettings, ModelSettings
+from imagefleet_worker.settings import EngineSettings, ModelSettings, SpeedSettings
 from tests.support.tiny_pipelines import FAMILIES, build
 
 Pixels = np.ndarray[Any, np.dtype[np.int16]]
@@ -28,10 +28,13 @@ class Engines:
         folder = Path(self._folder.name) / family
         return folder if folder.exists() else build(family, folder)
 
-    def fresh(self, family: str, mode: str = "merge", *, max_jobs: int = 8) -> Engine:
+    def fresh(
+        self, family: str, mode: str = "merge", *, max_jobs: int = 8, speed: SpeedSettings | None = None
+    ) -> Engine:
         """An engine that nobody else uses."""
         settings = EngineSettings.model_validate({"mode": mode, "max_jobs": max_jobs, "threads": 1})
-        return Engine.load(ModelSettings(source=str(self.source(family)), default_size="64x64"), settings)
+        model = ModelSettings(source=str(self.source(family)), default_size="64x64")
+        return Engine.load(model, settings, speed or SpeedSettings())
 
     def shared(self, family: str, mode: str = "merge", *, max_jobs: int = 8) -> Engine:
         """An engine that other tests use too: leave it as it is."""

@@ -13,35 +13,48 @@ from imagefleet_worker.decoding import Decoder
 from imagefleet_worker.device import choose_device, choose_dtype, describe_device, free_memory, memory_bytes
 from imagefleet_worker.errors import JobRejected, ModelUnavailable, OutOfMemory, WorkerError
 from imagefleet_worker.families import Family, family_of
-from imagefleet_worker.meeting import Counts, MeetingPoint
+from imagefleet_worker.forwards import Counts
+from imagefleet_worker.meeting import MeetingPoint
 from imagefleet_worker.pipelines import load_pipeline, revision_of
 from imagefleet_worker.rendering import OnStep, Renderer, can_share
 from imagefleet_worker.schedulers import make_scheduler
-from imagefleet_worker.settings import EngineMode, EngineSettings, ModelSettings
+from imagefleet_worker.settings import EngineMode, EngineSettings, ModelSettings, Offload, SpeedSettings
 from imagefleet_worker.turns import Turns
 
 _WARM_UP_SIDE = 256
+_NO_LEVERS = SpeedSettings.model_construct()
 
 
 class Engine:
     """Makes images; safe to use from many threads. Make one with `Engine.load`."""
 
-    def __init__(self, pipe: Any, *, model: ModelSettings, engine: EngineSettings, revision: str) -> None:
-        """Take over *pipe*, a loaded pipeline that nobody else uses."""
-        self.device_name = describe_device(pipe.device)
+    def __init__(
+        self,
+        pipe: Any,
+        *,
+        model: ModelSettings,
+        engine: EngineSettings,
+        revision: str,
+        speed: SpeedSettings = _NO_LEVERS,
+        device: torch.device | None = None,
+    ) -> None:
+        """Take over *pipe*, a loaded pipeline that nobody else uses; *device* says where it computes, if offloaded."""
+        self._device = device or pipe.device
+        self.device_name = describe_device(self._device)
         self.revision = revision
         self._pipe = pipe
         self._model = model
+        self._speed = speed
         self._family = family_of(pipe)
         is_shared = engine.mode is not EngineMode.OFF and can_share(pipe, self._family)
         self._limit = engine.max_jobs if is_shared else 1
         self._turns = Turns(self._limit)
-        self._meeting = _meeting_point(pipe, self._family, settings=engine)
+        self._meeting = None if speed.offload is Offload.MODEL else _meeting_point(pipe, self._family, settings=engine)
         self._decoder = Decoder(getattr(pipe, "vae", None))
         self._renderer = Renderer(pipe, self._family)
 
     @classmethod
-    def load(cls, model: ModelSettings, engine: EngineSettings) -> Self:
+    def load(cls, model: ModelSettings, engine: EngineSettings, speed: SpeedSettings = _NO_LEVERS) -> Self:
         """Load the model onto its device.
 
         Raises:
@@ -50,8 +63,8 @@ class Engine:
         if engine.threads is not None:
             torch.set_num_threads(engine.threads)
         device = choose_device(model.device)
-        pipe = load_pipeline(model, device=device, dtype=choose_dtype(model.dtype, device=device))
-        return cls(pipe, model=model, engine=engine, revision=revision_of(model))
+        pipe = load_pipeline(model, speed, device=device, dtype=choose_dtype(model.dtype, device=device))
+        return cls(pipe, model=model, engine=engine, revision=revision_of(model), speed=speed, device=device)
 
     def warm_up(self) -> None:
         """Make one small image, so that the first job finds everything in place.
@@ -104,9 +117,10 @@ class Engine:
             DeviceFault: where this process can make no more images.
         """
         seeds = range(seed, seed + job.num_images)
-        with suppress(OutOfMemory):
-            return self._render(job, seeds, on_step=on_step, exclusive=exclusive)
-        free_memory()
+        if not self._speed.is_image_by_image:
+            with suppress(OutOfMemory):
+                return self._render(job, seeds, on_step=on_step, exclusive=exclusive)
+            free_memory()
         return [image for one in seeds for image in self._render(job, [one], on_step=on_step, exclusive=exclusive)]
 
     def _render(
@@ -128,7 +142,8 @@ class Engine:
                     visit.end_soon()
                 on_step(done, total)
 
-            stack.enter_context(self._decoder.watching(before=on_last_step, after=visit.leave))
+            after = visit.end_soon if self._speed.is_one_at_a_time else visit.leave
+            stack.enter_context(self._decoder.watching(before=on_last_step, after=after))
             return self._renderer.render(job, seeds=seeds, on_step=on_step_and_near_end, on_last_step=on_last_step)
 
     def has_room(self, *, coming: int = 0) -> bool:
@@ -152,7 +167,7 @@ class Engine:
 
     def memory(self) -> dict[str, float]:
         """Bytes of the device's memory by kind, as `device.memory_bytes`."""
-        return memory_bytes(self._pipe.device)
+        return memory_bytes(self._device)
 
     def close(self) -> None:
         """Give the pipeline's modules their own methods back."""

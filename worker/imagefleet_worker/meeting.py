@@ -4,7 +4,6 @@ No thread of its own: whoever arrives last runs the forward for all. A call wait
 forwards right now and are expected to bring a call that fits, and only for a bounded time.
 """
 
-import inspect
 import threading
 import time
 from collections.abc import Generator, Hashable
@@ -14,6 +13,7 @@ from typing import Any
 
 from imagefleet_worker import joining
 from imagefleet_worker.device import free_memory, is_fault, is_out_of_memory
+from imagefleet_worker.forwards import Counts, Forwards
 from imagefleet_worker.seats import Seat
 
 _LEAST_PATIENCE_S = 0.02
@@ -36,16 +36,6 @@ class Piece:
         return self.output is not None or self.error is not None
 
 
-@dataclass(slots=True)
-class Counts:
-    """What the device did: forwards run, calls they served, rows in them (without padding), and seconds inside."""
-
-    forwards: int = 0
-    calls: int = 0
-    rows: int = 0
-    seconds: float = 0.0
-
-
 class MeetingPoint:
     """Takes the place of the forward of *module* until `close`.
 
@@ -54,24 +44,28 @@ class MeetingPoint:
     """
 
     def __init__(self, module: Any, *, max_rows: int, fixed_rows: int | None = None) -> None:
-        self.counts = Counts()
         self._module = module
-        self._forward = module.forward
-        self._signature = inspect.signature(self._forward)
+        self._own_forward = module.__dict__.get("forward")  # put there by offload and the like
+        self._forwards = Forwards(module.forward, fixed_rows=fixed_rows)
         self._max_rows = fixed_rows or max_rows
-        self._fixed_rows = fixed_rows
         self._here = threading.local()
         self._changed = threading.Condition()
         self._seats: set[Seat] = set()
         self._pending: list[Piece] = []
         self._is_busy = False
-        self._last_forward_s = 0.0
         self._quiet_since = 0.0
         module.forward = self._arrive
 
     def close(self) -> None:
         """Give the module its own forward back."""
         del self._module.forward
+        if self._own_forward is not None:
+            self._module.forward = self._own_forward
+
+    @property
+    def counts(self) -> Counts:
+        """What the device did so far."""
+        return self._forwards.counts
 
     @contextmanager
     def seat(self) -> Generator[Seat]:
@@ -91,32 +85,35 @@ class MeetingPoint:
 
     def _arrive(self, *args: Any, **kwargs: Any) -> Any:
         seat: Seat | None = getattr(self._here, "seat", None)
-        if seat is None or kwargs.get("return_dict", True) is not False:  # only tuples can be split
-            return self._forward(*args, **kwargs)
         rows = len(args[0] if args else next(iter(kwargs.values())))
-        if not self._is_alone(seat, rows):
+        if seat is None or kwargs.get("return_dict", True) is not False:  # only tuples can be split
+            self._take_device()
+        elif not self._is_alone(seat, rows):
             return self._meet(seat, self._pieces(seat, args, kwargs=kwargs))
         try:
-            started = time.perf_counter()
-            output = self._forward(*args, **kwargs)
-            self._count(rows=rows, started=started)
-            return output
+            return self._forwards.run_plain(args, kwargs=kwargs, rows=rows)
         finally:
             self._end_forward()
+
+    def _take_device(self) -> None:
+        """Wait until no forward runs, for a call that can be joined with no other."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._is_busy)
+            self._is_busy = True
 
     def _is_alone(self, seat: Seat, rows: int) -> bool:
         """Whether the call needs nothing but the bare forward; then the device is taken for it."""
         with self._changed:
             self._seats.add(seat)
             seat.is_late = False
-            is_plain = self._fixed_rows is None and rows <= self._max_rows
+            is_plain = self._forwards.fixed_rows is None and rows <= self._max_rows
             is_alone = is_plain and len(self._seats) == 1 and not self._is_busy
             self._is_busy = self._is_busy or is_alone
             return is_alone
 
     def _pieces(self, seat: Seat, args: tuple[Any, ...], *, kwargs: dict[str, Any]) -> list[Piece]:
-        arguments, rows = joining.bind(self._signature, args, kwargs=kwargs)
-        is_exact = self._fixed_rows is not None
+        arguments, rows = self._forwards.bind(args, kwargs=kwargs)
+        is_exact = self._forwards.fixed_rows is not None
         calls = [(arguments, rows)]
         if is_exact and joining.has_lists(arguments, rows):  # rows of different sizes: each finds its like
             calls = [(joining.take(arguments, rows, start=i, stop=i + 1), 1) for i in range(rows)]
@@ -189,46 +186,12 @@ class MeetingPoint:
 
     def _try(self, group: list[Piece]) -> BaseException | None:
         try:
-            outputs = self._run(group)
+            outputs = self._forwards.run([(p.arguments, p.rows) for p in group], most_rows=self._max_rows)
         except BaseException as error:  # noqa: BLE001  # handed to the threads whose calls these were
             return error
         for piece, output in zip(group, outputs, strict=True):
             piece.output = output
         return None
-
-    def _run(self, group: list[Piece]) -> list[tuple[Any, ...]]:
-        started = time.perf_counter()
-        counts = [piece.rows for piece in group]
-        rows = sum(counts)
-        arguments = group[0].arguments if len(group) == 1 else joining.join([(p.arguments, p.rows) for p in group])
-        if rows <= self._max_rows and self._fixed_rows is None:
-            output = self._forward(**arguments)
-        else:
-            output = self._run_in_parts(arguments, rows)
-        self._count(rows=rows, calls=len(group), started=started)
-        return [output] if len(group) == 1 else joining.split_output(output, counts)
-
-    def _run_in_parts(self, arguments: joining.Arguments, rows: int) -> tuple[Any, ...]:
-        outputs: list[tuple[Any, ...]] = []
-        counts: list[int] = []
-        for start in range(0, rows, self._max_rows):
-            stop = min(start + self._max_rows, rows)
-            part, count = joining.take(arguments, rows, start=start, stop=stop), stop - start
-            if self._fixed_rows is not None:
-                last = joining.take(part, count, start=count - 1, stop=count)
-                part = joining.join([(part, count)] + [(last, 1)] * (self._fixed_rows - count))
-            output = self._forward(**part)
-            width = self._fixed_rows or count
-            outputs.append(joining.split_output(output, [count, width - count])[0])
-            counts.append(count)
-        return outputs[0] if len(outputs) == 1 else joining.join_outputs(outputs, counts=counts)
-
-    def _count(self, *, rows: int, started: float, calls: int = 1) -> None:
-        self._last_forward_s = time.perf_counter() - started
-        self.counts.forwards += 1
-        self.counts.calls += calls
-        self.counts.rows += rows
-        self.counts.seconds += self._last_forward_s
 
     def _end_forward(self) -> None:
         with self._changed:
@@ -241,7 +204,7 @@ class MeetingPoint:
         if self._is_busy:
             self._changed.wait()
             return
-        patience_s = max(_LEAST_PATIENCE_S, self._last_forward_s / 2)
+        patience_s = max(_LEAST_PATIENCE_S, self._forwards.last_s / 2)
         left_s = self._quiet_since + patience_s - time.monotonic()
         if left_s > 0:
             self._changed.wait(timeout=left_s)

@@ -73,7 +73,7 @@ def open_studio(settings: Settings, *, worker: str) -> Studio:
     with starting.phase("storage"):
         storage.check()
     with starting.phase("load"):
-        engine = Engine.load(settings.model, settings.engine)
+        engine = Engine.load(settings.model, settings.engine, settings.speed)
     if settings.model.warm_up:
         with starting.phase("warm_up"):
             engine.warm_up()

@@ -10,13 +10,15 @@ import transformers
 from diffusers import DiffusionPipeline  # pyright: ignore[reportPrivateImportUsage]  # lazy, and public all the same
 
 from imagefleet_worker.errors import ModelUnavailable
-from imagefleet_worker.settings import ModelSettings
+from imagefleet_worker.levers import pull_levers
+from imagefleet_worker.quantization import quantization_of
+from imagefleet_worker.settings import ModelSettings, SpeedSettings
 
 _SAMPLE_BYTES = 65_536
 
 
-def load_pipeline(settings: ModelSettings, *, device: torch.device, dtype: torch.dtype) -> Any:
-    """The pipeline that *settings* name, on *device*, ready to be called.
+def load_pipeline(settings: ModelSettings, speed: SpeedSettings, *, device: torch.device, dtype: torch.dtype) -> Any:
+    """The pipeline that *settings* name, with the levers of *speed*, on *device*, ready to be called.
 
     Only safetensors weights are read, code from the model's repository is never run.
 
@@ -26,6 +28,7 @@ def load_pipeline(settings: ModelSettings, *, device: torch.device, dtype: torch
     if not settings.source:
         raise ModelUnavailable("no model is set: set IMAGEFLEET_MODEL_SOURCE to a folder or a repository id")
     _be_quiet()
+    quantization = quantization_of(speed)
     try:
         pipe: Any = DiffusionPipeline.from_pretrained(
             settings.source,
@@ -35,8 +38,8 @@ def load_pipeline(settings: ModelSettings, *, device: torch.device, dtype: torch
             use_safetensors=True,
             local_files_only=settings.offline,
             trust_remote_code=False,
+            **({"quantization_config": quantization} if quantization else {}),
         )
-        pipe = pipe.to(device)
     except Exception as error:
         raise ModelUnavailable(
             f"{settings.source} cannot be loaded: {type(error).__name__}: {error}. "
@@ -46,6 +49,7 @@ def load_pipeline(settings: ModelSettings, *, device: torch.device, dtype: torch
     if getattr(pipe, "watermark", None) is not None:  # SDXL turns it on where a certain package happens to be there
         pipe.watermark = None
     _keep_vae_in_range(pipe)
+    pull_levers(pipe, speed, device=device)
     return pipe
 
 

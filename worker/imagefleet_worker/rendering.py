@@ -44,12 +44,19 @@ class Renderer:
         steps = Steps(on_step, on_last_step)
         try:
             pipe = self._private_copy(job)
-            return list(pipe(**self._arguments(job, seeds=seeds, steps=steps)).images)
+            return self._call(pipe, self._arguments(job, seeds=seeds, steps=steps))
         except Exception as error:
             if error is steps.stopped_by or isinstance(error, WorkerError):
                 raise
             problem = _explain(error, job)
         raise problem  # out here, where the handler has ended
+
+    def _call(self, pipe: Any, arguments: dict[str, Any]) -> list[Image.Image]:
+        try:
+            return list(pipe(**arguments).images)
+        except BaseException:
+            pipe.maybe_free_model_hooks()  # what a pipeline does at its end: caches forget the job, weights go back
+            raise
 
     def _private_copy(self, job: GenerationJob) -> Any:
         pipe = copy.copy(self._pipe)

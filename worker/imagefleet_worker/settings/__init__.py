@@ -9,15 +9,18 @@ from pydantic_settings import BaseSettings
 
 from imagefleet.jobs import describe
 from imagefleet_worker.errors import SettingsInvalid
+from imagefleet_worker.settings.conflicts import conflicts
 from imagefleet_worker.settings.devices import DevicesSettings
 from imagefleet_worker.settings.engine import EngineMode, EngineSettings
 from imagefleet_worker.settings.model import Dtype, ModelSettings
 from imagefleet_worker.settings.process import HealthSettings, LimitSettings, LogFormat, MetricsSettings, WorkerSettings
 from imagefleet_worker.settings.queue import LeaseSettings, RedisSettings
+from imagefleet_worker.settings.speed import Cache, Offload, SpeedSettings, StorageFormat
 from imagefleet_worker.settings.storage import EncodingSettings, StorageSettings
 from imagefleet_worker.settings.webhook import WebhookSettings
 
 __all__ = [
+    "Cache",
     "DevicesSettings",
     "Dtype",
     "EncodingSettings",
@@ -29,8 +32,11 @@ __all__ = [
     "LogFormat",
     "MetricsSettings",
     "ModelSettings",
+    "Offload",
     "RedisSettings",
     "Settings",
+    "SpeedSettings",
+    "StorageFormat",
     "StorageSettings",
     "WebhookSettings",
     "WorkerSettings",
@@ -46,6 +52,7 @@ class Settings:
     lease: LeaseSettings
     model: ModelSettings
     engine: EngineSettings
+    speed: SpeedSettings
     storage: StorageSettings
     encoding: EncodingSettings
     webhook: WebhookSettings
@@ -74,6 +81,8 @@ class Settings:
                 values[name] = group()
             except ValidationError as error:
                 problems.append(f"{group.model_config.get('env_prefix')}*: {describe(error)}")
+        if not problems:
+            problems += conflicts(values["engine"].mode, values["speed"])
         if problems:
             raise SettingsInvalid("; ".join(problems))
         return cls(**values)

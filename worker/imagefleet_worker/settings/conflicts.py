@@ -1,0 +1,72 @@
+"""Conflicts: settings that are each right and wrong together, each with a sentence that says why."""
+
+from collections.abc import Iterator
+
+from imagefleet_worker.settings.engine import EngineMode
+from imagefleet_worker.settings.speed import Cache, Offload, SpeedSettings, StorageFormat
+
+
+def conflicts(mode: EngineMode, speed: SpeedSettings) -> list[str]:
+    """What is wrong with *speed* in itself and under *mode*; empty where all fits together."""
+    return [*_with_mode(mode, speed), *_with_each_other(speed)]
+
+
+def _with_mode(mode: EngineMode, speed: SpeedSettings) -> Iterator[str]:
+    off = "set IMAGEFLEET_ENGINE_MODE=off, or leave it out"
+    if mode is EngineMode.OFF:
+        return
+    if speed.cache is Cache.FIRST_BLOCK:
+        yield (
+            "IMAGEFLEET_SPEED_CACHE=first_block decides by the mean of all rows of a call, so that an image would "
+            f"depend on the jobs beside it: {off}"
+        )
+    if speed.cache is Cache.TAYLORSEER:
+        yield (
+            "IMAGEFLEET_SPEED_CACHE=taylorseer counts the steps of one job within the model, while joined jobs are at "
+            f"different steps: {off}"
+        )
+    if speed.offload is Offload.MODEL:
+        yield (
+            "IMAGEFLEET_SPEED_OFFLOAD=model takes the model apart after each job, while other jobs use it: "
+            f"{off}, or choose group"
+        )
+    if speed.quantizes_by_call:
+        yield (
+            f"IMAGEFLEET_SPEED_QUANTIZATION={speed.quantization} with these options quantizes the rows of a call "
+            f"together, so that an image would depend on the jobs beside it: {off}, or choose one for weights only"
+        )
+    if mode is EngineMode.REPRODUCIBLE and speed.compile:
+        yield (
+            "IMAGEFLEET_SPEED_COMPILE=true makes code that depends on which sizes came first, so the same job could "
+            "give other bytes: set IMAGEFLEET_ENGINE_MODE=merge, or do not compile"
+        )
+
+
+def _with_each_other(speed: SpeedSettings) -> Iterator[str]:
+    layerwise = speed.layerwise_casting is not StorageFormat.NONE
+    sequential = speed.offload is Offload.SEQUENTIAL
+    pairs = (
+        (speed.quantization, layerwise, "QUANTIZATION", "LAYERWISE_CASTING", "both say how weights are stored"),
+        (speed.quantization, speed.fuse_qkv, "QUANTIZATION", "FUSE_QKV", "quantized weights cannot be put together"),
+        (speed.quantization, sequential, "QUANTIZATION", "OFFLOAD=sequential", "quantized weights cannot be split up"),
+        (speed.compile, layerwise, "COMPILE", "LAYERWISE_CASTING", "compiled code cannot convert weights as it runs"),
+        (speed.compile, sequential, "COMPILE", "OFFLOAD=sequential", "compiled code cannot fetch weights as it runs"),
+        (
+            speed.compile,
+            speed.cache is not Cache.NONE,
+            "COMPILE",
+            "CACHE",
+            "the cache decides at each step what to run, and compiled code cannot",
+        ),
+        (layerwise, sequential, "LAYERWISE_CASTING", "OFFLOAD=sequential", "both replace the weights at each use"),
+    )
+    for one, other, name, other_name, why in pairs:
+        if one and other:
+            yield f"IMAGEFLEET_SPEED_{name} and IMAGEFLEET_SPEED_{other_name} do not go together: {why}; leave one out"
+    if speed.cache_options and speed.cache is Cache.NONE:
+        yield "IMAGEFLEET_SPEED_CACHE_OPTIONS is set without IMAGEFLEET_SPEED_CACHE: say which cache they are for"
+    if speed.quantization_options and not speed.quantization:
+        yield (
+            "IMAGEFLEET_SPEED_QUANTIZATION_OPTIONS is set without IMAGEFLEET_SPEED_QUANTIZATION: "
+            "say which backend they are for"
+        )
