@@ -17,6 +17,7 @@ from imagefleet.queues import queue_for
 from imagefleet_worker import lifecycle, telemetry
 from imagefleet_worker.connections import url_for_celery
 from imagefleet_worker.errors import ExitCode, SettingsInvalid
+from imagefleet_worker.revocation import Revocation
 from imagefleet_worker.settings import Settings, settings
 
 
@@ -101,6 +102,7 @@ def _log(**_: Any) -> None:
 @signals.celeryd_init.connect
 def _prepare(**_: Any) -> None:
     lifecycle.install_transport(app, _values)
+    Revocation.install(_values)
 
 
 @signals.worker_init.connect
@@ -133,8 +135,3 @@ def _hand_back_at(signal_name: str) -> None:
 @signals.task_postrun.connect
 def _acknowledge(task: Any = None, **_: Any) -> None:
     lifecycle.acknowledge(task.request)
-
-
-@signals.task_revoked.connect
-def _refuse(request: Any = None, expired: bool = False, **_: Any) -> None:  # noqa: FBT001, FBT002  # Celery's signature
-    lifecycle.refuse(request, expired=expired)

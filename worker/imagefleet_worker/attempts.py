@@ -40,6 +40,8 @@ class Message:
     redeliveries: int
     #: The kwargs of the task: nothing about them is known yet.
     kwargs: Mapping[str, Any]
+    #: Celery's own deadline, where the message has one.
+    expires: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,9 @@ def refuse(message: Message, error: ImageFleetError, *, desk: Desk) -> JobResult
     """Record the end of a job that is never to be run, because of *error*; None where it is another worker's."""
     with desk.flights.boarding(Flight(message.job_id, claim=message.claim)) as flight:
         try:
-            return _end(_failure(message, error), webhook=_salvage_webhook(message.kwargs), flight=flight, desk=desk)
+            job = _salvage_job(message, desk=desk)
+            webhook = job.webhook if job else _salvage_webhook(message.kwargs)
+            return _end(_failure(message, error, job=job), webhook=webhook, flight=flight, desk=desk)
         except LeaseLost:
             return None
 
@@ -109,7 +113,7 @@ def _run(message: Message, *, flight: Flight, desk: Desk) -> JobResult | None:
     if verdict == "ended":
         return _recorded(message.job_id, desk=desk, flight=flight)
     attempts, queued_s = int(details[0]), float(details[1])
-    flight.deadline = job.deadline
+    flight.deadline = min(filter(None, (job.deadline, message.expires)), default=None)
     if job.group:
         desk.redis.execute(records.enlist(desk.keys, message.job_id, group=job.group), flight=flight)
     if verdict == "canceled":
@@ -164,6 +168,13 @@ def _parse(message: Message, *, desk: Desk) -> GenerationJob:
     if job.model != alias:
         raise InvalidJob(f"model: this queue serves {alias!r}; send {job.model!r} to the queue imagefleet.{job.model}")
     return job
+
+
+def _salvage_job(message: Message, *, desk: Desk) -> GenerationJob | None:
+    try:
+        return _parse(message, desk=desk)
+    except InvalidJob:
+        return None
 
 
 def _salvage_webhook(kwargs: Mapping[str, Any]) -> Webhook | None:

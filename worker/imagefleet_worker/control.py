@@ -1,14 +1,36 @@
-"""Control: hears at once when somebody cancels a running job."""
+"""Control: hears at once when somebody cancels a running job, and cancels in the name of others."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import redis
 import structlog
 
-from imagefleet.queues import Keys
+from imagefleet import endings
+from imagefleet.errors import InvalidJob
+from imagefleet.queues import Keys, check_job_id
 
 log = structlog.get_logger(__name__)
+
+
+def cancel(client: "redis.Redis", *, keys: Keys, job_ids: Iterable[str]) -> None:
+    """Cancel those of *job_ids* that have a record.
+
+    Raises:
+        redis.RedisError: where Redis cannot be reached.
+    """
+    for job_id in filter(_may_be_a_job, job_ids):
+        known: Any = client.execute_command(*endings.read(keys, job_id))
+        client.execute_command(*endings.cancel(keys, job_id, known))
+
+
+def _may_be_a_job(name: str) -> bool:
+    try:
+        check_job_id(name)
+    except InvalidJob:
+        return False
+    return True
 
 
 class CancelListener:

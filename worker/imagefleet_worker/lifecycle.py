@@ -191,7 +191,7 @@ def acknowledge(request: Any) -> None:
 
 
 def refuse(request: Any, *, expired: bool) -> None:
-    """Record the end of a job that Celery dropped: revoked, or past the `expires` of its message."""
+    """Record the end of a job that Celery drops: revoked, or past the `expires` of its message."""
     if _process is None or _process.desk is None:
         return
     from imagefleet_worker.attempts import Message, refuse  # noqa: PLC0415  # imports torch

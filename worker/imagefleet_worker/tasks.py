@@ -1,6 +1,7 @@
 """The Celery tasks: glue that turns a request into a call, and its outcome into what Celery understands."""
 
 import time
+from datetime import UTC, datetime
 from typing import Any
 
 from celery import Task
@@ -13,10 +14,11 @@ from imagefleet.records import Claim
 from imagefleet.results import JobStatus
 from imagefleet_worker import lifecycle
 from imagefleet_worker.app import app
+from imagefleet_worker.revocation import JobRequest
 from imagefleet_worker.sending import send
 
 
-@app.task(name=GENERATE_TASK, bind=True, throws=(JobFailed,))
+@app.task(name=GENERATE_TASK, bind=True, throws=(JobFailed,), Request=JobRequest)
 def generate(self: "Task[Any, Any]", *args: Any, **kwargs: Any) -> dict[str, Any]:
     """Run one job; its return value, the result as JSON types, is what `link` callbacks receive.
 
@@ -31,6 +33,7 @@ def generate(self: "Task[Any, Any]", *args: Any, **kwargs: Any) -> dict[str, Any
         claim=claim_of(self.request),
         redeliveries=int(self.request.get(REDELIVERIES_HEADER) or 0),
         kwargs={"args": args, **kwargs} if args else kwargs,
+        expires=_moment(self.request.expires),
     )
     result = attempt(message, desk=lifecycle.desk())
     if result is None:
@@ -54,6 +57,12 @@ def deliver(self: "Task[Any, Any]", delivery: Any = None) -> None:
         raise JobFailed(f"invalid_delivery: {error.error_count()} fields are wrong") from error
     if again:
         raise Ignore
+
+
+def _moment(expires: Any) -> datetime | None:
+    """The header `expires`, which intake has seen to be ISO 8601; Celery sends UTC, and others may leave that out."""
+    moment = datetime.fromisoformat(str(expires)) if expires else None
+    return moment.replace(tzinfo=UTC) if moment and moment.tzinfo is None else moment
 
 
 def claim_of(request: Any) -> Claim:
