@@ -10,7 +10,7 @@ from typing import Final
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from imagefleet.queues import REDELIVERIES_HEADER, Keys
+from imagefleet.queues import DELIVER_TASK, REDELIVERIES_HEADER, Keys
 from imagefleet.records import Command
 
 _NOW: Final = "local t = redis.call('TIME'); local now = tonumber(t[1]) + tonumber(t[2]) / 1e6\n"
@@ -123,6 +123,15 @@ def _as_new(message: str) -> str:
     try:
         envelope = json.loads(message)
         envelope["headers"].pop(REDELIVERIES_HEADER, None)
+        if envelope["headers"].get("task") == DELIVER_TASK:
+            envelope["body"] = _delivery_as_new(envelope["body"])
     except (ValueError, TypeError, KeyError, AttributeError):
         return message
     return json.dumps(envelope)
+
+
+def _delivery_as_new(body: str) -> str:
+    """A delivery gets all its tries again, and the first at once; its event and id are the same."""
+    args, kwargs, embed = json.loads(body)
+    kwargs["delivery"] |= {"attempt": 1, "first_at": None, "last_error": None, "replayed": True}
+    return json.dumps([args, kwargs, embed])

@@ -68,6 +68,8 @@ class Delivery(BaseModel):
     first_at: float | None = None
     #: Dropped where it has not been delivered by then, in seconds since 1970: neither tried again nor a dead letter.
     expires_at: float | None = None
+    #: Sent again by a person: tried also where the receiver answered 410 before.
+    replayed: bool = False
     #: Why the try before this one failed.
     last_error: str | None = None
 

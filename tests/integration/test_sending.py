@@ -2,9 +2,13 @@
 
 import base64
 import json
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
 import pytest
 import redis as redis_py
@@ -52,21 +56,21 @@ def raw(server: RedisServer) -> Iterator["redis_py.Redis"]:
         yield client
 
 
+def delivery(url: str, job_id: str, **more: Any) -> str:
+    """The message that delivers the end of a job."""
+    event = Event.of(JobResult(id=job_id, status=JobStatus.SUCCEEDED, finished_at=datetime.now(UTC)))
+    data = Delivery(url=url, event_id=event.id, body=event.model_dump_json(), **more).model_dump(mode="json")
+    return messages.encode(DELIVER_TASK, {"delivery": data}, message_id=event.id, queue=WEBHOOK_QUEUE)
+
+
 @pytest.fixture
 def push(raw: "redis_py.Redis") -> Push:
     """Queue deliveries, as the end of a job does; return the ids of their events."""
 
-    def push(url: str, *, count: int = 1, name: str = "job", expires_at: float | None = None) -> list[str]:
-        ids: list[str] = []
-        for n in range(count):
-            result = JobResult(id=f"{name}-{n}", status=JobStatus.SUCCEEDED, finished_at=datetime.now(UTC))
-            event = Event.of(result)
-            delivery = Delivery(url=url, event_id=event.id, body=event.model_dump_json(), expires_at=expires_at)
-            kwargs = {"delivery": delivery.model_dump(mode="json")}
-            message = messages.encode(DELIVER_TASK, kwargs, message_id=event.id, queue=WEBHOOK_QUEUE)
-            raw.lpush(KEYS.list_for(WEBHOOK_QUEUE, 5), message)
-            ids.append(event.id)
-        return ids
+    def push(url: str, *, count: int = 1, name: str = "job", **more: Any) -> list[str]:
+        queued = [delivery(url, f"{name}-{n}", **more) for n in range(count)]
+        raw.lpush(KEYS.deliveries, *queued)
+        return [json.loads(message)["headers"]["id"] for message in queued]
 
     return push
 
@@ -160,3 +164,65 @@ def test_news_that_is_stale_or_not_wanted_now_is_dropped(push: Push, raw: "redis
     assert ids == [event_id, last]
     assert raw.zcard(KEYS.delayed) == 0
     assert letters(raw) == []
+
+
+def imagefleet(server: RedisServer, *args: str) -> str:
+    """What the command prints."""
+    command = [str(Path(sys.executable).parent / "imagefleet"), "--redis-url", server.url, "webhooks", *args]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+
+
+def test_what_has_failed_is_listed_and_sent_again_under_its_id(
+    push: Push, server: RedisServer, raw: "redis_py.Redis", receiver: Receiver
+) -> None:
+    """By the command line; a receiver that was gone and takes it is no longer gone."""
+    receiver.reply(410)
+    (event_id,) = push(receiver.url, name="lost")
+    wait_until(lambda: letters(raw))
+    receiver.forget()
+
+    (line,) = imagefleet(server, "list", "--json").splitlines()
+    listed = json.loads(line)
+    shown = json.loads(imagefleet(server, "show", event_id))
+    imagefleet(server, "replay", event_id)
+
+    assert (listed["id"], listed["state"], listed["job_id"]) == (event_id, "failed", "lost-0")
+    assert "410" in listed["reason"]
+    (request,) = receiver.wait_for(1)
+    assert request.headers["webhook-id"] == event_id
+    assert request.body.decode() == shown["body"]
+    assert imagefleet(server, "list", "--json") == ""
+    wait_until(lambda: not raw.exists(KEYS.gone(receiver.url)))
+    push(receiver.url, name="next")
+    receiver.wait_for(2)
+
+
+def test_what_waits_for_its_next_try_is_listed_and_can_be_tried_now(
+    server: RedisServer, raw: "redis_py.Redis", receiver: Receiver
+) -> None:
+    """Among other messages that wait, which stay where they are."""
+    message = delivery(receiver.url, "later", attempt=3, last_error="it was closed")
+    event_id = json.loads(message)["headers"]["id"]
+    others = {json.dumps(["imagefleet.default", f"job {n}"]): time.time() + n for n in range(1000, 3500)}
+    raw.zadd(KEYS.delayed, {**others, json.dumps([KEYS.deliveries, message]): time.time() + 3600})
+
+    (listed,) = map(json.loads, imagefleet(server, "list", "--json").splitlines())
+    imagefleet(server, "replay", event_id)
+
+    assert (listed["id"], listed["state"], listed["attempts"]) == (event_id, "postponed", 2)
+    assert listed["reason"] == "it was closed"
+    assert receiver.wait_for(1)[0].headers["webhook-id"] == event_id
+    assert raw.zcard(KEYS.delayed) == len(others)
+
+
+def test_all_that_has_failed_is_sent_again_at_once(
+    push: Push, server: RedisServer, raw: "redis_py.Redis", receiver: Receiver
+) -> None:
+    receiver.reply(410)
+    ids = push(receiver.url, count=5, name="many")
+    wait_until(lambda: len(letters(raw)) == 5)
+    receiver.forget()
+
+    imagefleet(server, "replay", "--failed")
+
+    assert {request.headers["webhook-id"] for request in receiver.wait_for(5)} == set(ids)

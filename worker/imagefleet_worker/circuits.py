@@ -26,7 +26,7 @@ class _Circuit:
     #: No delivery before this time.
     resting_until: float = 0.0
     #: Seconds that a delivery takes, on average.
-    duration_s: float = 1.0
+    duration_s: float = 0.1
     #: When the next delivery that found no room is to come back.
     next_turn: float = 0.0
 

@@ -32,3 +32,10 @@ class GoneReceivers:
             self._client.set(self._keys.gone(url), "1", ex=self._for_s, nx=True)
         except redis.RedisError as error:  # the next delivery is told the same
             log.warning("not noted that the receiver is gone", error=str(error))
+
+    def remove(self, url: str) -> None:
+        """Note that *url* took a webhook after all."""
+        try:
+            self._client.delete(self._keys.gone(url))
+        except redis.RedisError as error:  # the note runs out by itself
+            log.warning("not noted that the receiver is back", error=str(error))

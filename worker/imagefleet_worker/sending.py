@@ -44,6 +44,8 @@ def send(data: Any, *, claim: Claim, counter: Counter, now: float) -> bool:
     except AddressRefused as error:
         _bury(delivery, error, "refused", claim=claim, counter=counter)
     else:
+        if delivery.replayed:
+            counter.gone.remove(delivery.url)
         counter.count("delivered")
         log.info("webhook delivered", **_about(delivery))
     return False
@@ -70,7 +72,7 @@ def _send_or_drop(delivery: Delivery, *, counter: Counter, now: float) -> bool:
 
 
 def _check_not_gone(delivery: Delivery, *, counter: Counter) -> None:
-    if counter.gone.has(delivery.url):
+    if not delivery.replayed and counter.gone.has(delivery.url):
         raise DeliveryGone("the receiver answered 410 before, so nothing is sent there; replay it to try again")
 
 
