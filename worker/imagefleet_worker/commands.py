@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated, NamedTuple
 
 import typer
@@ -73,6 +74,36 @@ def show_health(
     Example: imagefleet-worker health ready
     """
     raise typer.Exit(health.main([probe]))
+
+
+@app.command(name="doctor")
+def examine(
+    *,
+    only: Annotated[list[str] | None, typer.Option(help="Only this check; may be repeated.")] = None,
+    skip: Annotated[list[str] | None, typer.Option(help="Not this check; may be repeated.")] = None,
+    rows: Annotated[int | None, typer.Option(min=1, help="Measure up to so many rows; else the worker's own.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Of the measured jobs; else the model's default.")] = None,
+    size: Annotated[str | None, typer.Option(help="Of the measured images, as 512x512; else the default.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write report.json and throughput.png into this folder.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as one JSON object.")] = False,
+) -> None:
+    """Check the model, the device, Redis and the bucket that this environment names; 0 is good, 1 is not.
+
+    Takes no jobs, and uses the device: run it where no worker does.
+
+    Example: imagefleet-worker doctor --size 512x512 --out checkup
+    """
+    from imagefleet_worker.doctor import visit  # noqa: PLC0415  # the other commands need none of it
+
+    try:
+        values = Settings.load()
+        wish = visit.Wish(only=only, skip=skip, rows=rows, steps=steps, size=size, out=out)
+        raise typer.Exit(visit.run(values, wish, as_json=as_json))
+    except SettingsInvalid as error:
+        sys.stderr.write(f"imagefleet: {error.message}\n")
+        raise typer.Exit(ExitCode.SETTINGS_INVALID) from error
+    except visit.WishImpossible as error:
+        raise typer.BadParameter(str(error)) from error
 
 
 def settings_as_markdown() -> str:

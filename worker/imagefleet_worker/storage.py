@@ -44,8 +44,10 @@ class Storage:
         except (BotoCoreError, ValueError) as error:
             raise StorageRefused(f"the S3 settings cannot be used: {error}") from error
 
-    def check(self) -> None:
+    def check(self) -> bool:
         """Do with a small object whatever jobs will do with theirs, and remove it.
+
+        Says whether the server honours `If-None-Match`, without which two runs of a job may both write its manifest.
 
         Raises:
             StorageRefused: where the bucket is not there, or a permission is missing; the sentence says which.
@@ -54,11 +56,13 @@ class Storage:
         bucket = self._settings.bucket
         key = f"{self._prefix()}.imagefleet/{uuid.uuid4().hex}"
         self._put_once(key, b"imagefleet", what=f"cannot write to the bucket {bucket!r}")
-        if self._put_once(key, b"imagefleet", what=f"cannot write to the bucket {bucket!r}"):
+        is_exclusive = not self._put_once(key, b"imagefleet", what=f"cannot write to the bucket {bucket!r}")
+        if not is_exclusive:
             log.warning("this S3 ignores If-None-Match: two runs of one job may both write its manifest", bucket=bucket)
         self._get(key, what=f"cannot read from the bucket {bucket!r}")
         self._get(f"{key}.none", what=f"cannot see what is missing in the bucket {bucket!r} (s3:ListBucket lets us)")
         self._delete(key, what=f"cannot remove from the bucket {bucket!r}")
+        return is_exclusive
 
     def upload(
         self, job_id: str, index: int, image: EncodedImage, *, parameters: Mapping[str, JsonValue], presign: bool
@@ -148,6 +152,11 @@ class Storage:
         for uri in uris:
             key = uri.removeprefix(f"s3://{self._settings.bucket}/")
             self._delete(key, what="the artifact cannot be removed")
+
+    @property
+    def endpoint_url(self) -> str:
+        """Where requests go, whether it was set or is Amazon's."""
+        return str(self._client.meta.endpoint_url)
 
     @property
     def _where(self) -> str:
