@@ -16,7 +16,7 @@ setup: $(STAMP) ## Make .venv with everything that a developer needs
 $(STAMP): pyproject.toml constraints.txt .ci/make-venv
 	test -x $(BIN)/pip || .ci/make-venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --upgrade pip
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[worker,local]' --group dev
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[worker,local,doctor]' --group dev
 	touch $@
 
 demo: setup ## Prompts in, images out: a fleet of two CPU workers (MODEL=folder-or-repo)

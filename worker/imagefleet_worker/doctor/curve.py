@@ -2,15 +2,17 @@
 
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from imagefleet.jobs import GenerationJob
 from imagefleet_worker.doctor import jobs
-from imagefleet_worker.doctor.subject import Subject
 from imagefleet_worker.errors import OutOfMemory
+
+if TYPE_CHECKING:
+    from imagefleet_worker.engine import Engine
 
 #: A point is measured until it has taken this long, and at least twice.
 _LEAST_S: Final = 1.0
@@ -42,17 +44,16 @@ class Curve:
     is_cut: bool = False
 
 
-def measure(subject: Subject) -> Curve:
-    """Run 1, 2, 4 ... jobs at once, up to the rows that are asked for.
+def measure(engine: "Engine", job: GenerationJob, *, rows: int, say: Callable[[str], None]) -> Curve:
+    """Run 1, 2, 4 ... jobs like *job* at once, as long as their forwards have at most *rows* rows.
 
     Raises:
         WorkerError: where even one job alone cannot be made.
     """
     points: list[Point] = []
     is_cut = False
-    job = jobs.alike(subject, 1)[0]
     try:
-        points.extend(_points(subject))  # keeps what came before an error
+        points.extend(_points(engine, job, rows=rows, say=say))  # keeps what came before an error
     except OutOfMemory:
         if not points:
             raise
@@ -62,44 +63,44 @@ def measure(subject: Subject) -> Curve:
         width=job.width or 0,
         height=job.height or 0,
         steps=job.steps or 0,
-        device=subject.engine.device_name,
+        device=engine.device_name,
         is_cut=is_cut,
     )
 
 
-def _points(subject: Subject) -> Iterator[Point]:
-    count, rows_each = 1, 1.0
-    while count * rows_each <= max(subject.rows, rows_each):
-        subject.say(f"measuring {count} jobs at once")
-        point = _measure_point(subject, count)
-        rows_each = point.rows if count == 1 else rows_each
-        yield point
-        count *= 2
-
-
-def _measure_point(subject: Subject, count: int) -> Point:
-    _run(subject, jobs.alike(subject, count, steps=2))  # memory and kernels for this size
-    before = subject.engine.stats()
-    rounds: list[tuple[float, list[float]]] = []
-    while len(rounds) < _LEAST_ROUNDS or sum(took for took, _ in rounds) < _LEAST_S:
-        rounds.append(_run(subject, jobs.alike(subject, count)))
-    after = subject.engine.stats()
-    return Point(
-        jobs=count,
-        rows=(after["rows"] - before["rows"]) / max(1, after["forwards"] - before["forwards"]),
-        images_per_s=count / statistics.median(took for took, _ in rounds),
-        latency_s=statistics.median(each for _, latencies in rounds for each in latencies),
-    )
-
-
-def _run(subject: Subject, made: list[GenerationJob]) -> tuple[float, list[float]]:
-    """Seconds until the last of *made* is there, and of each."""
+def run_at_once(engine: "Engine", made: list[GenerationJob]) -> tuple[float, list[float]]:
+    """Make the images of all jobs, each on a thread; gives the seconds until the last is there, and those of each."""
     start = time.perf_counter()
 
     def render(job: GenerationJob) -> float:
-        subject.engine.render(job, seed=job.seed or 0, on_step=lambda _done, _total: None)
+        engine.render(job, seed=job.seed or 0, on_step=lambda _done, _total: None)
         return time.perf_counter() - start
 
     with ThreadPoolExecutor(len(made)) as pool:
         latencies = list(pool.map(render, made))
     return time.perf_counter() - start, latencies
+
+
+def _points(engine: "Engine", job: GenerationJob, *, rows: int, say: Callable[[str], None]) -> Iterator[Point]:
+    count, rows_each = 1, 0.0
+    while count * rows_each <= rows:
+        say(f"measuring {count} jobs at once")
+        point = _measure_point(engine, jobs.alike(job, count))
+        rows_each = rows_each or point.rows
+        yield point
+        count *= 2
+
+
+def _measure_point(engine: "Engine", made: list[GenerationJob]) -> Point:
+    run_at_once(engine, [job.model_copy(update={"steps": 2}) for job in made])  # memory and kernels for this size
+    before = engine.stats()
+    rounds: list[tuple[float, list[float]]] = []
+    while len(rounds) < _LEAST_ROUNDS or sum(took for took, _ in rounds) < _LEAST_S:
+        rounds.append(run_at_once(engine, made))
+    after = engine.stats()
+    return Point(
+        jobs=len(made),
+        rows=(after["rows"] - before["rows"]) / max(1, after["forwards"] - before["forwards"]),
+        images_per_s=len(made) / statistics.median(took for took, _ in rounds),
+        latency_s=statistics.median(each for _, latencies in rounds for each in latencies),
+    )

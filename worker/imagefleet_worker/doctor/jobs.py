@@ -1,39 +1,41 @@
 """The jobs with which the engine is examined."""
 
-from typing import Any
+from typing import Any, Final
 
 from imagefleet.jobs import GenerationJob
 from imagefleet_worker.doctor.subject import Subject
 
 #: Of different lengths: text that is padded to a joined row must not change an image.
-_PROMPTS = ("a red fox", "a lighthouse at dusk, oil on canvas, wide brush strokes", "tram", "seven green apples, photo")
+_PROMPTS: Final = (
+    "a red fox",
+    "a lighthouse at dusk, oil on canvas, wide brush strokes",
+    "tram",
+    "seven green apples, photo",
+)
 
 
-def alike(subject: Subject, count: int, *, steps: int | None = None) -> list[GenerationJob]:
-    """*count* jobs that can share all their forwards, ready for the engine; their seeds are 0, 1, ..."""
-    asked = _shape(subject)
-    asked["steps"] = steps or asked["steps"]
-    return [_checked(subject, seed, asked) for seed in range(count)]
+def pattern(subject: Subject) -> GenerationJob:
+    """A job of the size and steps that were asked for, as the engine's `check` gives it back.
 
-
-def different(subject: Subject, count: int, *, steps: int) -> list[GenerationJob]:
-    """As `alike`, with steps from *steps* on and guidance that differ, where the model has one."""
-    made: list[GenerationJob] = []
-    for seed in range(count):
-        job = _checked(subject, seed, {**_shape(subject), "steps": steps + seed % 3})
-        guidance = None if job.guidance_scale is None else job.guidance_scale * (1 + 0.1 * seed)
-        made.append(job.model_copy(update={"guidance_scale": guidance}))
-    return made
-
-
-def _checked(subject: Subject, seed: int, asked: dict[str, Any]) -> GenerationJob:
-    job = GenerationJob(prompt=_PROMPTS[seed % len(_PROMPTS)], seed=seed, **asked)
-    return subject.engine.check(job)
-
-
-def _shape(subject: Subject) -> dict[str, Any]:
+    Raises:
+        WorkerError: where the model cannot be loaded, or not make this size.
+    """
     asked: dict[str, Any] = {"steps": subject.steps}
     if subject.size:
         width, height = subject.size.split("x")
         asked |= {"width": int(width), "height": int(height)}
-    return asked
+    return subject.engine.check(GenerationJob(prompt=_PROMPTS[0], **asked))
+
+
+def alike(job: GenerationJob, count: int) -> list[GenerationJob]:
+    """*count* jobs that can share all their forwards; their seeds are 0, 1, ..."""
+    return [job.model_copy(update={"prompt": _PROMPTS[i % len(_PROMPTS)], "seed": i}) for i in range(count)]
+
+
+def different(job: GenerationJob, count: int) -> list[GenerationJob]:
+    """As `alike`, and up to two steps more than *job*; guidance differs too, where the model has one."""
+    made: list[GenerationJob] = []
+    for i, each in enumerate(alike(job, count)):
+        guidance = None if each.guidance_scale is None else each.guidance_scale * (1 + 0.1 * i)
+        made.append(each.model_copy(update={"steps": (each.steps or 1) + i % 3, "guidance_scale": guidance}))
+    return made

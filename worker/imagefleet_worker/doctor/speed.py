@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from imagefleet_worker.doctor import jobs
 from imagefleet_worker.doctor.advice import advise
 from imagefleet_worker.doctor.curve import measure
 from imagefleet_worker.doctor.findings import Outcome, ok, skipped
@@ -17,7 +18,8 @@ def check_throughput(subject: Subject) -> Outcome:
     Raises:
         WorkerError: where the model cannot be loaded or makes no image.
     """
-    subject.curve = measure(subject)
+    job = jobs.pattern(subject)
+    subject.curve = measure(subject.engine, job, rows=subject.rows, say=subject.say)
     return advise(subject.curve, subject.settings.engine)
 
 
