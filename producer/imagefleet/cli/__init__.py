@@ -1,4 +1,4 @@
-"""The command line: `imagefleet submit`, `status`, `result`, `cancel`, `dead`, `schema` and `up`."""
+"""The command line: `imagefleet submit`, `status`, `result`, `watch`, `cancel`, `top`, `dead`, `up` and the rest."""
 
 from imagefleet.cli.app import main
 

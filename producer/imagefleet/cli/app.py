@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from imagefleet.cli import dead, jobs, schema, submit, webhooks
+from imagefleet.cli import dead, fleet, jobs, schema, submit, watch, webhooks
 from imagefleet.cli.exits import HELP, Exit, exit_for
 from imagefleet.cli.session import Overrides, err
 from imagefleet.errors import ImageFleetError
@@ -22,6 +22,8 @@ app = typer.Typer(
 )
 submit.add_to(app)
 jobs.add_to(app)
+watch.add_to(app)
+fleet.add_to(app)
 schema.add_to(app)
 app.add_typer(dead.app, name="dead")
 app.add_typer(webhooks.app, name="webhooks")

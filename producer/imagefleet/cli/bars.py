@@ -4,18 +4,23 @@ from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from typing import Final, Protocol
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Column
 from rich.text import Text
 
+from imagefleet.cli.session import is_watched
 from imagefleet.results import JobResult, JobStatus
 from imagefleet.snapshots import JobEvent
 
 #: Bars on the screen at a time; the newest stay.
 MOST_BARS: Final = 12
-_LABEL_WIDTH: Final = 32
+_LABEL_WIDTH: Final = 36
+_TITLE: Final = "all jobs"
+#: Columns of a bar, and of what stands beside bar and label: count, time, status.
+_NARROWEST, _WIDEST, _REST = 8, 40, 28
 _STYLES: Final = {
     JobStatus.QUEUED: "default",
     JobStatus.RUNNING: "cyan",
@@ -37,7 +42,7 @@ class View(Protocol):
 @contextmanager
 def view_for(console: Console, labels: Mapping[str, str], *, quiet: bool = False) -> Generator[View, None, None]:
     """Bars on a terminal, lines elsewhere or, if *quiet*, nothing; *labels* are what to call each job, by id."""
-    if not console.is_terminal:
+    if not is_watched(console):
         yield Silence() if quiet else Lines(console, labels)
         return
     bars = Bars(console, labels)
@@ -74,19 +79,20 @@ class Bars:
     """Live bars; the terminal keeps their last state."""
 
     def __init__(self, console: Console, labels: Mapping[str, str]) -> None:
-        self._labels = labels
+        self._labels = {job_id: shorten(label, _LABEL_WIDTH) for job_id, label in labels.items()}
         self._bars: dict[str, TaskID] = {}
         self._ended: set[str] = set()
+        width = min(_LABEL_WIDTH, max(len(_TITLE), *(cell_len(label) for label in self._labels.values())))
         self.progress = Progress(
-            TextColumn("{task.description}", table_column=Column(width=_LABEL_WIDTH, no_wrap=True)),
-            BarColumn(bar_width=20),
+            TextColumn("{task.description}", table_column=Column(width=width, no_wrap=True)),
+            BarColumn(bar_width=max(_NARROWEST, min(_WIDEST, console.width - width - _REST))),
             TextColumn("{task.fields[count]}", table_column=Column(min_width=7, justify="right", no_wrap=True)),
             TimeElapsedColumn(),
             TextColumn("{task.fields[state]}", table_column=Column(no_wrap=True)),
             console=console,
             refresh_per_second=8,
         )
-        count, title = f"0/{len(labels)}", "all jobs" if len(labels) > 1 else "1 job"
+        count, title = f"0/{len(labels)}", _TITLE if len(labels) > 1 else "1 job"
         self._whole = self.progress.add_task(title, total=len(labels), count=count, state="")
 
     def show(self, event: JobEvent) -> None:
@@ -107,8 +113,7 @@ class Bars:
         if len(self._bars) >= MOST_BARS:
             oldest = next((each for each in self._bars if each in self._ended), next(iter(self._bars)))
             self.progress.remove_task(self._bars.pop(oldest))
-        label = escape(shorten(self._labels[job_id], _LABEL_WIDTH))
-        self._bars[job_id] = self.progress.add_task(label, total=None, count="", state="")
+        self._bars[job_id] = self.progress.add_task(escape(self._labels[job_id]), total=None, count="", state="")
         return self._bars[job_id]
 
     def _end(self, job_id: str, bar: TaskID, *, succeeded: bool) -> None:

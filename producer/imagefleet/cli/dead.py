@@ -19,7 +19,11 @@ from imagefleet.operations import Operation
 from imagefleet.queues import Keys
 from imagefleet.records import Command
 
-app = typer.Typer(help="Messages that no worker could finish: look, send again, or delete.", no_args_is_help=True)
+app = typer.Typer(
+    help="Messages that no worker could finish: look, send again, or delete.",
+    epilog="Example: imagefleet dead list",
+    no_args_is_help=True,
+)
 
 LetterIds = Annotated[list[str], typer.Argument(help="Ids of dead letters.", show_default=False)]
 

@@ -42,6 +42,11 @@ def out() -> Console:
     return console if console.is_terminal else Console(highlight=False, width=_NO_TERMINAL_WIDTH)
 
 
+def is_watched(console: Console) -> bool:
+    """Whether what is printed there can be drawn over again."""
+    return console.is_terminal and not console.is_dumb_terminal
+
+
 def err() -> Console:
     """Standard error, for everything else."""
     return Console(stderr=True, highlight=False)

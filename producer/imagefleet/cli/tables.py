@@ -1,0 +1,133 @@
+"""Tables of queues, workers and running jobs, as wide as there is room; plain text where nobody watches a terminal."""
+
+from collections.abc import Iterable, Sequence
+from itertools import islice
+from typing import Final
+
+from rich.console import RenderableType
+from rich.progress_bar import ProgressBar
+from rich.table import Column, Table
+from rich.text import Text
+
+from imagefleet.overview import Queue
+from imagefleet.queues import PRIORITY_SPANS
+from imagefleet.workers import RunningJob, Worker, WorkerState
+
+#: From this many columns on, tables show all they have.
+WIDE: Final = 110
+_STYLES: Final = {
+    WorkerState.LOADING: "yellow",
+    WorkerState.READY: "green",
+    WorkerState.BUSY: "cyan",
+    WorkerState.DRAINING: "yellow",
+    WorkerState.SILENT: "bold red",
+}
+#: Of the ids that clients make; longer ones may be cut.
+_ID_WIDTH: Final = 36
+_UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB")
+
+
+def queue_table(queues: Sequence[Queue], *, width: int, most: int | None = None) -> Table:
+    """What waits in each queue, by priority; *most* is how many rows there may be."""
+    spans = [_number(f"p{span}") for span in PRIORITY_SPANS] if width >= WIDE else []
+    table = _table(_name("queue"), _number("waiting"), *spans, *map(_number, ("oldest", "running", "workers")))
+    for queue in islice(queues, most):
+        levels = [str(queue.by_priority.get(span, 0)) for span in PRIORITY_SPANS] if spans else []
+        oldest = "" if queue.oldest_s is None else duration(queue.oldest_s)
+        lonely = "bold red" if queue.waiting and not queue.workers else ""
+        cells = (str(queue.waiting), *levels, oldest, str(queue.running))
+        table.add_row(Text(queue.name), *map(Text, cells), Text(str(queue.workers), style=lonely))
+    return _cut(table, len(queues), most)
+
+
+def worker_table(workers: Sequence[Worker], *, width: int, most: int | None = None) -> Table:
+    """What each worker is and does; *most* is how many rows there may be."""
+    is_wide = width >= WIDE
+    wide = [_name("device"), _name("mode"), _number("images")] if is_wide else []
+    numbers = map(_number, ("jobs", "images/s", "busy", "memory"))
+    table = _table(_name("worker"), _state(), _name("model"), *wide, *numbers)
+    for worker in islice(workers, most):
+        more = (worker.device or "", worker.mode or "", str(worker.images)) if is_wide else ()
+        makes_images = worker.model is not None
+        rate, busy = (f"{worker.images_per_s:.2f}", f"{worker.busy:.0%}") if makes_images else ("", "")
+        table.add_row(
+            Text(worker.name),
+            Text(state_of(worker), style=_STYLES[worker.state]),
+            *map(Text, (worker.model or "webhooks", *more, str(worker.running), rate, busy, memory_of(worker))),
+        )
+    return _cut(table, len(workers), most)
+
+
+def job_table(workers: Iterable[Worker], *, width: int, bars: bool, most: int | None = None) -> Table:
+    """The jobs that run and how far they are; *bars* draws it, which needs colors to be read."""
+    running = [(job, worker) for worker in workers for job in worker.jobs]
+    bar_width = 30 if width >= WIDE else 12
+    drawn = [Column("progress", width=bar_width)] if bars else []
+    longest = max((len(job.id) for job, _ in islice(running, most)), default=0)
+    name = Column("job", no_wrap=True, overflow="ellipsis", min_width=min(longest, _ID_WIDTH))
+    table = _table(name, *drawn, _number("steps"), _name("worker"))
+    for job, worker in islice(running, most):
+        bar: list[RenderableType] = [_bar(job, width=bar_width)] if bars else []
+        steps = f"{job.done}/{job.total}" if job.total else ""
+        table.add_row(Text(job.id), *bar, Text(steps), Text(worker.name))
+    return _cut(table, len(running), most)
+
+
+def state_of(worker: Worker) -> str:
+    """Its state, and for a silent one since when."""
+    return f"silent {duration(worker.silent_s)}" if worker.state is WorkerState.SILENT else worker.state.value
+
+
+def memory_of(worker: Worker) -> str:
+    """What it holds of the device's memory, or of the machine's where it has no device of its own."""
+    sizes = worker.memory
+    if "total" in sizes:
+        return f"{in_units(sizes.get('reserved', 0))}/{in_units(sizes['total'])}"
+    return in_units(sizes["resident"]) if "resident" in sizes else ""
+
+
+def in_units(size: float) -> str:
+    """Bytes in the unit that leaves at most four digits, such as `1.5GiB`."""
+    for unit in _UNITS:
+        if size < 1024 or unit == _UNITS[-1]:  # noqa: PLR2004  # what a unit is
+            break
+        size /= 1024
+    return f"{size:.0f}{unit}" if size >= 10 or unit == "B" else f"{size:.1f}{unit}"  # noqa: PLR2004  # two digits
+
+
+def duration(seconds: float) -> str:
+    """A time in its largest two units, such as `4m 10s`."""
+    minutes, s = divmod(round(seconds), 60)
+    hours, m = divmod(minutes, 60)
+    days, h = divmod(hours, 24)
+    if days:
+        return f"{days}d {h}h"
+    if hours:
+        return f"{hours}h {m}m"
+    return f"{minutes}m {s}s" if minutes else f"{s}s"
+
+
+def _bar(job: RunningJob, *, width: int) -> ProgressBar:
+    return ProgressBar(total=job.total or 1, completed=job.done, width=width)
+
+
+def _table(*columns: Column) -> Table:
+    return Table(*columns, box=None, pad_edge=False, header_style="bold")
+
+
+def _name(title: str) -> Column:
+    return Column(title, no_wrap=True, overflow="ellipsis")
+
+
+def _state() -> Column:
+    return Column("state", no_wrap=True, min_width=8)
+
+
+def _number(title: str) -> Column:
+    return Column(title, no_wrap=True, justify="right")
+
+
+def _cut(table: Table, rows: int, most: int | None) -> Table:
+    if most is not None and rows > most:
+        table.add_row(Text(f"and {rows - most} more", style="dim"))
+    return table

@@ -1,0 +1,83 @@
+"""`imagefleet watch`: jobs in sight until they have ended."""
+
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from imagefleet.cli.bars import Bars, reason
+from imagefleet.cli.exits import Exit
+from imagefleet.cli.jobs import Ids
+from imagefleet.cli.options import Timeout
+from imagefleet.cli.session import client_for, err, is_watched, out, print_json
+from imagefleet.results import JobStatus
+from imagefleet.snapshots import JobEvent
+
+AsJson = Annotated[bool, typer.Option("--json", help="One line of JSON for each event, progress included.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(epilog="Example: imagefleet watch 0b6f1c5e-6d0e-4a9c-9d58-2f9f6c1f0a11")(watch)
+
+
+def watch(
+    context: typer.Context,
+    ids: Ids,
+    *,
+    timeout: Timeout = None,
+    as_json: AsJson = False,
+) -> None:
+    """Watch jobs until they have ended: bars on a terminal, elsewhere a line for each change of status."""
+    console = out()
+    wanted = list(dict.fromkeys(ids))
+    with client_for(context) as client:
+        events = client.events(wanted, timeout)
+        try:
+            ended = [event for event in _shown(events, wanted, console, as_json=as_json) if event.result]
+        except KeyboardInterrupt as error:
+            err().print("The jobs go on; imagefleet cancel ends them", markup=False)
+            raise typer.Exit(Exit.INTERRUPTED) from error
+    if any(event.status is not JobStatus.SUCCEEDED for event in ended):
+        raise typer.Exit(Exit.JOB_FAILED)
+
+
+def _shown(events: Iterable[JobEvent], ids: Sequence[str], console: Console, *, as_json: bool) -> Iterable[JobEvent]:
+    """The same events, each once it has been shown."""
+    if as_json:
+        return _as_lines_of_json(events)
+    return _as_bars(events, ids, console) if is_watched(console) else _as_lines(events, console)
+
+
+def _as_bars(events: Iterable[JobEvent], ids: Sequence[str], console: Console) -> Iterable[JobEvent]:
+    bars = Bars(console, {job_id: job_id for job_id in ids})
+    with bars.progress:
+        for event in events:
+            bars.show(event)
+            yield event
+
+
+def _as_lines(events: Iterable[JobEvent], console: Console) -> Iterable[JobEvent]:
+    last: dict[str, JobStatus] = {}
+    for event in events:
+        if last.get(event.id) is not event.status:
+            last[event.id] = event.status
+            console.print(Text(f"{event.id} {event.status}{reason(event.result)}"), soft_wrap=True)
+        yield event
+
+
+def _as_lines_of_json(events: Iterable[JobEvent]) -> Iterable[JobEvent]:
+    for event in events:
+        print_json(_as_mapping(event))
+        yield event
+
+
+def _as_mapping(event: JobEvent) -> dict[str, Any]:
+    return {
+        "id": event.id,
+        "status": event.status.value,
+        "progress": event.progress._asdict() if event.progress else None,
+        "result": event.result.model_dump(mode="json") if event.result else None,
+    }
