@@ -25,6 +25,7 @@ _STYLES: Final = {
 #: Of the ids that clients make; longer ones may be cut.
 _ID_WIDTH: Final = 36
 _UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB")
+_STEP: Final = 1024
 
 
 def queue_table(queues: Sequence[Queue], *, width: int, most: int | None = None) -> Table:
@@ -88,11 +89,11 @@ def memory_of(worker: Worker) -> str:
 
 def in_units(size: float) -> str:
     """Bytes in the unit that leaves at most four digits, such as `1.5GiB`."""
-    for unit in _UNITS:
-        if size < 1024 or unit == _UNITS[-1]:  # noqa: PLR2004  # what a unit is
-            break
-        size /= 1024
-    return f"{size:.0f}{unit}" if size >= 10 or unit == "B" else f"{size:.1f}{unit}"  # noqa: PLR2004  # two digits
+    step = 0
+    while size >= _STEP and step + 1 < len(_UNITS):
+        size, step = size / _STEP, step + 1
+    digits = 1 if step and size < 10 else 0  # noqa: PLR2004  # a second digit
+    return f"{size:.{digits}f}{_UNITS[step]}"
 
 
 def duration(seconds: float) -> str:

@@ -17,7 +17,11 @@ from imagefleet.errors import InvalidJob
 from imagefleet.outbox import DeliveryState, Undelivered
 from imagefleet.queues import Keys
 
-app = typer.Typer(help="Webhooks that are not delivered: look, and send again.", no_args_is_help=True)
+app = typer.Typer(
+    help="Webhooks that are not delivered: look, and send again.",
+    epilog="Example: imagefleet webhooks list",
+    no_args_is_help=True,
+)
 
 EventIds = Annotated[list[str] | None, typer.Argument(help="Ids of events (webhook-id).", show_default=False)]
 States = Annotated[list[DeliveryState] | None, typer.Option("--state", help="Only these; repeatable.")]
