@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from imagefleet import records
+from imagefleet import expiry, records
 from imagefleet.announcements import announce
 from imagefleet.jobs import Webhook
 from imagefleet.queues import Keys
@@ -28,6 +28,20 @@ def cancel(keys: Keys, job_id: str, fields: Sequence[str | None]) -> Command:
     result = _result(job_id, JobStatus.CANCELED, "The job was canceled before any worker took it.", fields)
     told = announce(result, webhook=_webhook(fields), keys=keys)
     return records.cancel(keys, job_id, result=result.model_dump_json(), event=told.event, outgoing=told.outgoing)
+
+
+def expire(keys: Keys, job_id: str, fields: Sequence[str | None]) -> Command:
+    """End a queued job whose deadline has passed. Replies as `expiry.expire`."""
+    result = _result(job_id, JobStatus.EXPIRED, "The deadline passed before any worker took it.", fields)
+    told = announce(result, webhook=_webhook(fields), keys=keys)
+    return expiry.expire(
+        keys,
+        job_id,
+        result=result.model_dump_json(),
+        event=told.event,
+        ttl_s=records.PENDING_TTL_S,  # the message still waits, as that of a canceled job
+        outgoing=told.outgoing,
+    )
 
 
 def _result(job_id: str, status: FinalStatus, sentence: str, fields: Sequence[str | None]) -> JobResult:

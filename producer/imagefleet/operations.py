@@ -9,7 +9,7 @@ from collections.abc import Generator, Iterable, Sequence
 from itertools import islice
 from typing import Any, Final, TypeVar
 
-from imagefleet import records, submissions
+from imagefleet import endings, records, submissions
 from imagefleet.errors import JobNotFound, QueueFull
 from imagefleet.messages import Links
 from imagefleet.queues import Keys, check_job_id, queue_for
@@ -58,13 +58,15 @@ def submit(
 
 
 def look(settings: ClientSettings, ids: Sequence[str]) -> Operation[list[Snapshot]]:
-    """Read the records of *ids* in one round trip.
+    """Read the records of *ids* in one round trip; those of queued jobs past their deadlines are ended on the way.
 
     Raises:
         JobNotFound: naming the ids that have none.
     """
-    replies = yield [records.read(settings.keys, check_job_id(job_id), *FIELDS) for job_id in ids]
-    snapshots = [Snapshot.of(job_id, values) for job_id, values in zip(ids, replies, strict=True)]
+    snapshots = yield from _read(settings.keys, ids)
+    if overdue := [each.id for each in snapshots if each and each.is_overdue]:
+        yield from _expire(settings.keys, overdue)
+        snapshots = yield from _read(settings.keys, ids)
     missing = [job_id for job_id, snapshot in zip(ids, snapshots, strict=True) if snapshot is None]
     if missing:
         raise not_found(missing)
@@ -82,6 +84,16 @@ def not_found(ids: Sequence[str]) -> JobNotFound:
     first, more = ids[0], len(ids) - 1
     which = f"{first} and {more} more" if more else first
     return JobNotFound(f"no record of job {which}: never submitted, not yet claimed, or expired")
+
+
+def _read(keys: Keys, ids: Sequence[str]) -> Operation[list[Snapshot | None]]:
+    replies = yield [records.read(keys, check_job_id(job_id), *FIELDS) for job_id in ids]
+    return [Snapshot.of(job_id, values) for job_id, values in zip(ids, replies, strict=True)]
+
+
+def _expire(keys: Keys, ids: Sequence[str]) -> Operation[None]:
+    known = yield [endings.read(keys, job_id) for job_id in ids]
+    yield [endings.expire(keys, *pair) for pair in zip(ids, known, strict=True)]
 
 
 def _submit(settings: ClientSettings, batch: Batch) -> Command:

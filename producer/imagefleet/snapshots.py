@@ -19,6 +19,7 @@ FIELDS: Final = (
     "started_at",
     "ended_at",
     "cancel",
+    "deadline",
 )
 
 
@@ -58,11 +59,18 @@ class Snapshot:
     ended_at: datetime | None
     #: Somebody asked to stop the job while it ran.
     cancel_requested: bool
+    #: When nobody waits for the images any more; of a job that has not ended.
+    deadline: datetime | None = None
+
+    @property
+    def is_overdue(self) -> bool:
+        """Whether the deadline of a job that no worker has begun is past, by this machine's clock."""
+        return self.status is JobStatus.QUEUED and self.deadline is not None and self.deadline <= datetime.now(UTC)
 
     @classmethod
     def of(cls, job_id: str, values: Sequence[Any]) -> Self | None:
         """Read the reply to a read of `FIELDS`; `None` where there is no record."""
-        status, progress, result, model, attempts, worker, queued, started, ended, cancel = values
+        status, progress, result, model, attempts, worker, queued, started, ended, cancel, deadline = values
         if status is None:
             return None
         return cls(
@@ -77,6 +85,7 @@ class Snapshot:
             started_at=_moment(started),
             ended_at=_moment(ended),
             cancel_requested=cancel is not None,
+            deadline=_moment(deadline),
         )
 
 

@@ -386,3 +386,22 @@ def test_the_record_of_a_canceled_job_stays_until_its_message_is_dropped(raw: "r
 
     assert before_s > records.PENDING_TTL_S - 60
     assert 0 < raw.ttl(KEYS.job("doomed")) <= 60
+
+
+@pytest.mark.parametrize("way", ["given back", "postponed"])
+def test_a_job_whose_message_waits_again_is_queued_again(raw: "redis.Redis", make_leases: MakeLeases, way: str) -> None:
+    """So that a cancel ends it at once, instead of asking a worker that has it no more."""
+    push(raw, "one")
+    raw.hset(KEYS.job("one"), mapping={"status": "queued", "queued_at": "1"})
+    leases = make_leases()
+    token = claim(leases)
+    started = records.start(KEYS, "one", claim=leases.claim_for(token), worker="w", model="m")
+    assert raw.execute_command(*started)[0] == "started"
+
+    if way == "postponed":
+        leases.postpone(token, due_in_s=600)
+    else:
+        leases.give_back(token)
+
+    assert raw.hget(KEYS.job("one"), "status") == "queued"
+    assert raw.execute_command(*records.cancel(KEYS, "one", result="{}", event="{}")) == "canceled"

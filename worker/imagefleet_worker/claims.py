@@ -29,6 +29,20 @@ local function forget(token)
 end
 """
 
+# A job whose message waits again is queued again: a cancel or a deadline ends it at once. One that no client submitted
+# stays as it is, because the record does not know its webhook.
+_WAITS = """
+local function waits(message, records)
+  local ok, m = pcall(cjson.decode, message)
+  local id = ok and type(m) == 'table' and type(m.headers) == 'table' and m.headers.id
+  local seen = type(id) == 'string' and redis.call('HMGET', records .. id, 'status', 'queued_at')
+  if seen and seen[1] == 'running' and seen[2] then
+    redis.call('HSET', records .. id, 'status', 'queued')
+    redis.call('HDEL', records .. id, 'progress')
+  end
+end
+"""
+
 # KEYS: leases, claims, owners, origins, then the lists. ARGV: token, owner, duration, prefix of records, most dropped,
 # time to live of the records of what is dropped.
 _CLAIM = (
@@ -86,31 +100,39 @@ return {lost, canceled}
 # ARGV: token, owner.
 _ACKNOWLEDGE = _HELD + _FORGET + "if not held(ARGV[1], ARGV[2]) then return 0 end forget(ARGV[1]) return 1"
 
-# ARGV: token, owner, message to put back (empty: as it was).
+# ARGV: token, owner, message to put back (empty: as it was), prefix of records.
 _GIVE_BACK = (
     _HELD
     + _FORGET
+    + _WAITS
     + """
 if not held(ARGV[1], ARGV[2]) then return 0 end
 local message = ARGV[3] ~= '' and ARGV[3] or redis.call('HGET', KEYS[2], ARGV[1])
 local list = redis.call('HGET', KEYS[4], ARGV[1])
 forget(ARGV[1])
-if message and list then redis.call('RPUSH', list, message) end
+if message and list then
+  redis.call('RPUSH', list, message)
+  waits(message, ARGV[4])
+end
 return 1
 """
 )
 
-# KEYS[5]: delayed. ARGV: token, owner, message to put in its place (empty: as it is), seconds.
+# KEYS[5]: delayed. ARGV: token, owner, message to put in its place (empty: as it is), seconds, prefix of records.
 _POSTPONE = (
     _NOW
     + _HELD
     + _FORGET
+    + _WAITS
     + """
 if not held(ARGV[1], ARGV[2]) then return 0 end
 local message = ARGV[3] ~= '' and ARGV[3] or redis.call('HGET', KEYS[2], ARGV[1])
 local list = redis.call('HGET', KEYS[4], ARGV[1])
 forget(ARGV[1])
-if message and list then redis.call('ZADD', KEYS[5], now + tonumber(ARGV[4]), cjson.encode({list, message})) end
+if message and list then
+  redis.call('ZADD', KEYS[5], now + tonumber(ARGV[4]), cjson.encode({list, message}))
+  waits(message, ARGV[5])
+end
 return 1
 """
 )
@@ -191,12 +213,12 @@ def acknowledge(keys: Keys, *, token: str, owner: str) -> Command:
 
 def give_back(keys: Keys, *, token: str, owner: str, message: str = "") -> Command:
     """End a claim and put its message, or *message* in its place, first in its list. Replies 1, or 0 as above."""
-    return ("EVAL", _GIVE_BACK, 4, *_of_a_claim(keys), token, owner, message)
+    return ("EVAL", _GIVE_BACK, 4, *_of_a_claim(keys), token, owner, message, keys.job(""))
 
 
 def postpone(keys: Keys, *, token: str, owner: str, due_in_s: float, message: str = "") -> Command:
     """End a claim and let its message, or *message* in its place, wait outside of the list. Replies as above."""
-    return ("EVAL", _POSTPONE, 5, *_of_a_claim(keys), keys.delayed, token, owner, message, due_in_s)
+    return ("EVAL", _POSTPONE, 5, *_of_a_claim(keys), keys.delayed, token, owner, message, due_in_s, keys.job(""))
 
 
 def take_over(keys: Keys, *, owner: str, duration_s: float) -> Command:

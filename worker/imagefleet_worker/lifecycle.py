@@ -16,6 +16,7 @@ from imagefleet_worker.burial import Burial
 from imagefleet_worker.connections import connect
 from imagefleet_worker.control import CancelListener
 from imagefleet_worker.counter import Counter
+from imagefleet_worker.deadlines import Deadlines
 from imagefleet_worker.draining import Drain
 from imagefleet_worker.envelopes import Malformed
 from imagefleet_worker.errors import (
@@ -109,6 +110,7 @@ def open_worker(settings: Settings, *, worker: str, queues: tuple[str, ...]) -> 
         burial=burial,
         metrics=process.metrics,
     )
+    Deadlines(client, keys=process.keys)
     _show(process, worker=worker, queues=queues)
     if makes_images:
         take_precautions(settings.model)
