@@ -11,6 +11,8 @@ import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from imagefleet import tracing
+
 _ORIGIN = f"{os.getpid()}@{socket.gethostname()}"
 
 #: A Celery signature is a mapping; nothing else of Celery is needed here.
@@ -50,6 +52,7 @@ def encode(
         "kwargsrepr": "{...}",  # the real one would store every prompt a second time
         "origin": _ORIGIN,
         "ignore_result": True,  # the result is in the job's record; Celery's backend would keep a second one
+        **tracing.carrier(),
     }
     properties = {
         "correlation_id": message_id,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from imagefleet import messages
+from imagefleet import messages, tracing
 from imagefleet.announcements import tell
 from imagefleet.errors import InvalidJob
 from imagefleet.jobs import GenerationJob, as_mapping
@@ -97,14 +97,15 @@ def pack(
 
 def _submission(job: GenerationJob, job_id: str, *, link: Links, link_error: Links) -> Submission:
     wire = as_mapping(job)
-    message = messages.encode(
-        GENERATE_TASK,
-        {"job": wire},
-        message_id=job_id,
-        queue=queue_for(job.model),
-        link=link,
-        link_error=link_error,
-    )
+    with tracing.span("imagefleet.submit", kind="PRODUCER", job_id=job_id, model=job.model):
+        message = messages.encode(
+            GENERATE_TASK,
+            {"job": wire},
+            message_id=job_id,
+            queue=queue_for(job.model),
+            link=link,
+            link_error=link_error,
+        )
     webhook = json.dumps(wire["webhook"]) if job.webhook else ""
     metadata = json.dumps(job.metadata) if job.metadata else ""
     return Submission(

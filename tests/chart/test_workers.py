@@ -10,6 +10,10 @@ from tests.chart.rendering import VALUE_SETS, Object, environment, of_kind, pod_
 from imagefleet_worker.settings import Settings
 
 
+#: What the keys of secrets hold.
+SECRETS = {"secret:url": "redis://127.0.0.1", "secret:secrets": "whsec_c2VjcmV0LW9mLXRoZS10ZXN0cw=="}
+
+
 def workers(name: str, changes: Object | None = None) -> dict[str, Object]:
     specs = pod_specs(render(name, changes))
     return {workload: spec for workload, spec in specs.items() if spec["containers"][0]["name"] != "redis"}
@@ -39,7 +43,7 @@ def test_the_worker_accepts_the_settings_of_every_pod(name: str, monkeypatch: py
     for spec in workers(name).values():
         with monkeypatch.context() as patch:
             for variable, value in environment(spec["containers"][0]).items():
-                patch.setenv(variable, "redis://127.0.0.1" if value == "secret:url" else value)
+                patch.setenv(variable, SECRETS.get(value, value))
             settings = Settings.load()
         assert spec["terminationGracePeriodSeconds"] == settings.worker.drain_s + 15
         assert settings.health.folder.startswith("/tmp/")

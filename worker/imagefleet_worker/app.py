@@ -14,7 +14,7 @@ from typing import Any
 from celery import Celery, bootsteps, platforms, signals
 
 from imagefleet.queues import queue_for
-from imagefleet_worker import lifecycle, telemetry
+from imagefleet_worker import lifecycle, telemetry, tracing
 from imagefleet_worker.connections import url_for_celery
 from imagefleet_worker.errors import ExitCode, SettingsInvalid
 from imagefleet_worker.revocation import Revocation
@@ -103,6 +103,11 @@ def _log(**_: Any) -> None:
 def _prepare(**_: Any) -> None:
     lifecycle.install_transport(app, _values)
     Revocation.install(_values)
+    try:
+        tracing.configure(_values.tracing)
+    except SettingsInvalid as error:
+        sys.stderr.write(f"imagefleet: {error.message}\n")
+        sys.exit(ExitCode.SETTINGS_INVALID)
 
 
 @signals.worker_init.connect
@@ -130,6 +135,11 @@ def _drain(how: str = "Warm", **_: Any) -> None:
 def _hand_back_at(signal_name: str) -> None:
     """Celery's own way to end at once is to cancel what runs, which it cannot with threads: it raises, and waits."""
     platforms.signals[signal_name] = lambda *_: lifecycle.drain(at_once=True)  # type: ignore[misc]
+
+
+@signals.worker_shutdown.connect
+def _flush(**_: Any) -> None:
+    tracing.flush()
 
 
 @signals.task_postrun.connect

@@ -6,7 +6,7 @@ from email.utils import parsedate_to_datetime
 from importlib.metadata import version
 from typing import Final
 
-from imagefleet import webhooks
+from imagefleet import tracing, webhooks
 from imagefleet.webhooks import Delivery
 from imagefleet_worker.addresses import resolve
 from imagefleet_worker.errors import DeliveryFailed, DeliveryGone
@@ -39,7 +39,7 @@ def deliver(delivery: Delivery, *, settings: WebhookSettings, now: float) -> Non
     body = delivery.body.encode()
     secrets = secrets_for(target, settings=settings)
     signed = webhooks.headers(body, secrets=secrets, event_id=delivery.event_id, timestamp=int(now))
-    headers = {"content-type": "application/json", "user-agent": _USER_AGENT, **signed}
+    headers = {"content-type": "application/json", "user-agent": _USER_AGENT, **tracing.carrier(), **signed}
     try:
         answer = post(target, body, headers=headers, timeout_s=settings.timeout_s)
     except NO_ANSWER as error:

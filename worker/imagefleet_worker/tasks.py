@@ -12,7 +12,8 @@ from imagefleet.errors import JobFailed
 from imagefleet.queues import DELIVER_TASK, GENERATE_TASK, REDELIVERIES_HEADER
 from imagefleet.records import Claim
 from imagefleet.results import JobStatus
-from imagefleet_worker import lifecycle
+from imagefleet.tracing import HEADERS
+from imagefleet_worker import lifecycle, tracing
 from imagefleet_worker.app import app
 from imagefleet_worker.revocation import JobRequest
 from imagefleet_worker.sending import send
@@ -35,7 +36,14 @@ def generate(self: "Task[Any, Any]", *args: Any, **kwargs: Any) -> dict[str, Any
         kwargs={"args": args, **kwargs} if args else kwargs,
         expires=_moment(self.request.expires),
     )
-    result = attempt(message, desk=lifecycle.desk())
+    desk, began = lifecycle.desk(), time.time()
+    studio = desk.studio
+    with tracing.attempt(
+        _trace_of(self.request), job_id=message.job_id, model=studio.model.alias, device=studio.engine.device_name
+    ):
+        result = attempt(message, desk=desk)
+        if result:
+            tracing.tell(result, began=began)
     if result is None:
         raise Ignore
     if result.status is not JobStatus.SUCCEEDED:
@@ -52,7 +60,8 @@ def deliver(self: "Task[Any, Any]", delivery: Any = None) -> None:
         Ignore: where it is to be tried again later.
     """
     try:
-        again = send(delivery, claim=claim_of(self.request), counter=lifecycle.counter(), now=time.time())
+        with tracing.delivery(_trace_of(self.request), event_id=str(self.request.id)):
+            again = send(delivery, claim=claim_of(self.request), counter=lifecycle.counter(), now=time.time())
     except ValidationError as error:
         raise JobFailed(f"invalid_delivery: {error.error_count()} fields are wrong") from error
     if again:
@@ -68,3 +77,7 @@ def _moment(expires: Any) -> datetime | None:
 def claim_of(request: Any) -> Claim:
     """What the worker shows for the message of *request*."""
     return lifecycle.claim_for((request.properties or {}).get("delivery_tag", ""))
+
+
+def _trace_of(request: Any) -> dict[str, Any]:
+    return {name: request.get(name) for name in HEADERS}

@@ -17,6 +17,7 @@ from imagefleet_worker.settings.process import HealthSettings, LimitSettings, Lo
 from imagefleet_worker.settings.queue import LeaseSettings, RedisSettings
 from imagefleet_worker.settings.speed import Cache, Offload, SpeedSettings, StorageFormat
 from imagefleet_worker.settings.storage import EncodingSettings, StorageSettings
+from imagefleet_worker.settings.tracing import TracingSettings
 from imagefleet_worker.settings.webhook import WebhookSettings
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "SpeedSettings",
     "StorageFormat",
     "StorageSettings",
+    "TracingSettings",
     "WebhookSettings",
     "WorkerSettings",
     "settings",
@@ -61,6 +63,7 @@ class Settings:
     devices: DevicesSettings
     metrics: MetricsSettings
     health: HealthSettings
+    tracing: TracingSettings
 
     @classmethod
     def groups(cls) -> dict[str, type[BaseSettings]]:
