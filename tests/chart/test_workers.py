@@ -9,7 +9,6 @@ from tests.chart.rendering import VALUE_SETS, Object, environment, of_kind, pod_
 
 from imagefleet_worker.settings import Settings
 
-
 #: What the keys of secrets hold.
 SECRETS = {"secret:url": "redis://127.0.0.1", "secret:secrets": "whsec_c2VjcmV0LW9mLXRoZS10ZXN0cw=="}
 

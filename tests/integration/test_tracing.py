@@ -144,7 +144,7 @@ def test_one_trace_leads_from_the_submit_to_the_receiver(
 def test_log_lines_of_a_job_name_it_its_model_its_device_and_its_trace(fleet: Fleet, collector: Collector) -> None:
     with fleet.client() as client:
         job_id = client.submit("a paper boat")
-        client.result(job_id, timeout_s=60)
+        result = client.result(job_id, timeout_s=60)
 
     def line() -> dict[str, str] | None:
         """The log has a line of the job."""
@@ -153,7 +153,7 @@ def test_log_lines_of_a_job_name_it_its_model_its_device_and_its_trace(fleet: Fl
 
     ended = wait_until(line, 20)
     assert ended is not None
-    assert (ended["event"], ended["model"], ended["device"]) == ("job ended", "default", "cpu")
+    assert (ended["event"], ended["model"], ended["device"]) == ("job ended", "default", result.device)
     assert wait_until(lambda: collector.named("attempt").get(ended["trace_id"]), 20).attributes["job_id"] == job_id
 
 
