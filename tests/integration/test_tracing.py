@@ -159,7 +159,7 @@ def test_log_lines_of_a_job_name_it_its_model_its_device_and_its_trace(fleet: Fl
 
 def test_an_attempt_that_fails_says_so_in_its_span(fleet: Fleet, collector: Collector) -> None:
     with fleet.client() as client:
-        job_id = client.submit("a tram", width=72, height=64, scheduler="no-such-scheduler")
+        job_id = client.submit("a tram", scheduler="NoSuchScheduler")
         client.result(job_id, timeout_s=60)
 
     def found() -> Seen | None:
