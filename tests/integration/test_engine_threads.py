@@ -39,9 +39,9 @@ class Saboteur:
 
     def __init__(self, engine: Engine, sabotage: Any) -> None:
         self.forwards = 0
-        self._forward = engine._meeting._forwards._forward  # the device's side of the meeting point
+        self._forward = engine._meeting.forwards._forward  # the device's side of the meeting point
         self._sabotage = sabotage
-        engine._meeting._forwards._forward = self
+        engine._meeting.forwards._forward = self
 
     def __call__(self, sample: torch.Tensor, timestep: torch.Tensor, **kwargs: Any) -> Any:
         self.forwards += 1

@@ -28,12 +28,17 @@ class Engines:
         folder = Path(self._folder.name) / family
         return folder if folder.exists() else build(family, folder)
 
+    def tuned(self, family: str, **settings: object) -> Engine:
+        """An engine with *settings* that nobody else uses."""
+        model = ModelSettings(source=str(self.source(family)), default_size="64x64")
+        return Engine.load(model, EngineSettings.model_validate({"threads": 1, **settings}))
+
     def fresh(
         self, family: str, mode: str = "merge", *, max_jobs: int = 8, speed: SpeedSettings | None = None
     ) -> Engine:
         """An engine that nobody else uses."""
-        settings = EngineSettings.model_validate({"mode": mode, "max_jobs": max_jobs, "threads": 1})
         model = ModelSettings(source=str(self.source(family)), default_size="64x64")
+        settings = EngineSettings.model_validate({"mode": mode, "max_jobs": max_jobs, "threads": 1})
         return Engine.load(model, settings, speed or SpeedSettings())
 
     def shared(self, family: str, mode: str = "merge", *, max_jobs: int = 8) -> Engine:

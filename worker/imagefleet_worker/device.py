@@ -48,6 +48,27 @@ def free_memory() -> None:
         torch.cuda.empty_cache()
 
 
+def synchronize(device: torch.device) -> None:
+    """Wait until *device* has done what it was given; other devices than CUDA have by then."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def forget_peak(device: torch.device) -> None:
+    """Begin to watch for `memory_left`."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+
+
+def memory_left(device: torch.device) -> bool:
+    """Whether twice of what was needed at most since `forget_peak` leaves a fifth of the memory; CUDA, else true."""
+    if device.type != "cuda":
+        return True
+    most, now = torch.cuda.max_memory_allocated(device), torch.cuda.memory_allocated(device)
+    total = torch.cuda.mem_get_info(device)[1]
+    return now + 2 * (most - now) < 0.8 * total
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether *error* says that the device is full; a smaller try may succeed."""
     return isinstance(error, torch.OutOfMemoryError)

@@ -1,25 +1,29 @@
 """The engine: one loaded model on one device, used by all jobs of the process."""
 
-import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from typing import Any, Self
 
+import structlog
 import torch
 from PIL import Image
 
 from imagefleet.jobs import GenerationJob
+from imagefleet_worker.budget import budget_of, is_to_measure
 from imagefleet_worker.decoding import Decoder
 from imagefleet_worker.device import choose_device, choose_dtype, describe_device, free_memory, memory_bytes
 from imagefleet_worker.errors import JobRejected, ModelUnavailable, OutOfMemory, WorkerError
-from imagefleet_worker.families import Family, family_of
-from imagefleet_worker.forwards import Counts
+from imagefleet_worker.families import family_of
+from imagefleet_worker.forwards import Call, Counts
 from imagefleet_worker.meeting import MeetingPoint
 from imagefleet_worker.pipelines import load_pipeline, revision_of
 from imagefleet_worker.rendering import OnStep, Renderer, can_share
 from imagefleet_worker.schedulers import make_scheduler
 from imagefleet_worker.settings import EngineMode, EngineSettings, ModelSettings, Offload, SpeedSettings
+from imagefleet_worker.tuning import measure, worthwhile
 from imagefleet_worker.turns import Turns
+
+log = structlog.get_logger(__name__)
 
 _WARM_UP_SIDE = 256
 _NO_LEVERS = SpeedSettings.model_construct()
@@ -48,8 +52,11 @@ class Engine:
         self._family = family_of(pipe)
         is_shared = engine.mode is not EngineMode.OFF and can_share(pipe, self._family)
         self._limit = engine.max_jobs if is_shared else 1
-        self._turns = Turns(self._limit)
-        self._meeting = None if speed.offload is Offload.MODEL else _meeting_point(pipe, self._family, settings=engine)
+        self.budget = budget_of(engine)
+        self._is_to_measure = is_to_measure(engine, device=self._device.type)
+        self._rows_per_image = 1
+        self._turns = Turns(self._limit, budget=self.budget)
+        self._meeting = self._open_meeting(engine)
         self._decoder = Decoder(getattr(pipe, "vae", None))
         self._renderer = Renderer(pipe, self._family)
 
@@ -67,18 +74,41 @@ class Engine:
         return cls(pipe, model=model, engine=engine, revision=revision_of(model), speed=speed, device=device)
 
     def warm_up(self) -> None:
-        """Make one small image, so that the first job finds everything in place.
+        """Make one small image, so that the first job finds everything in place, and measure what the device can do.
 
         Raises:
             ModelUnavailable: where that fails; the model would fail for every job.
         """
         multiple = self._family.size_multiple
         side = max(multiple, min(self._family.default_size, _WARM_UP_SIDE) // multiple * multiple)
-        job = GenerationJob(prompt="warm up", width=side, height=side, steps=2)
-        try:
-            self.render(self.check(job), seed=0, on_step=lambda _done, _total: None)
-        except WorkerError as error:
-            raise ModelUnavailable(f"the model makes no image: {error.message}") from error
+        calls = self._try_out(GenerationJob(prompt="warm up", width=side, height=side, steps=2))
+        self._rows_per_image = calls[0][1] if calls else 1
+        if self._is_to_measure:
+            self._measure()
+
+    def _measure(self) -> None:
+        """Set the budget to the rows that are worth it at the default size."""
+        job = self.check(GenerationJob(prompt="warm up", steps=1))
+        pixels = (job.width or 0) * (job.height or 0)
+        calls = self._try_out(job)
+        if not calls or self._meeting is None:
+            return
+        forwards, most_rows = self._meeting.forwards, self.budget.max_rows
+        found = measure(lambda n: forwards.repeat(calls[0], rows=n), most_rows=most_rows, device=self._device)
+        if found:
+            rows = max(worthwhile(found).rows, self._rows_per_image)  # one image's call, which was made, stays whole
+            self.budget.max_pixels = rows * pixels
+        log.info("measured", pixels=pixels, rows_per_second={m.rows: round(m.rows_per_second, 2) for m in found})
+
+    def _try_out(self, job: GenerationJob) -> Sequence[Call]:
+        """Make *job* and give the denoiser's calls, as far as they can be joined with others."""
+        with ExitStack() as stack:
+            calls = stack.enter_context(self._meeting.forwards.recording()) if self._meeting else []
+            try:
+                self.render(self.check(job), seed=0, on_step=lambda _done, _total: None)
+            except WorkerError as error:
+                raise ModelUnavailable(f"the model makes no image: {error.message}") from error
+        return calls
 
     def check(self, job: GenerationJob) -> GenerationJob:
         """*job* with its size, steps and guidance set.
@@ -127,8 +157,10 @@ class Engine:
         self, job: GenerationJob, seeds: Sequence[int], *, on_step: OnStep, exclusive: bool
     ) -> list[Image.Image]:
         with ExitStack() as stack:
-            visit = stack.enter_context(self._turns.visit(is_exclusive=exclusive))
-            seat = stack.enter_context(self._meeting.seat()) if self._meeting else None
+            pixels = (job.width or 0) * (job.height or 0)
+            cost = pixels * len(seeds) * self._rows_per_image
+            visit = stack.enter_context(self._turns.visit(cost=cost, is_exclusive=exclusive))
+            seat = stack.enter_context(self._meeting.seat(pixels=pixels)) if self._meeting else None
 
             def on_last_step() -> None:
                 visit.end_soon()
@@ -146,9 +178,21 @@ class Engine:
             stack.enter_context(self._decoder.watching(before=on_last_step, after=after))
             return self._renderer.render(job, seeds=seeds, on_step=on_step_and_near_end, on_last_step=on_last_step)
 
+    def _open_meeting(self, settings: EngineSettings) -> MeetingPoint | None:
+        # Offload of whole models puts their own forwards back after each job.
+        if self._family.denoiser is None or self._speed.offload is Offload.MODEL:
+            return None
+        is_fixed = settings.mode is EngineMode.REPRODUCIBLE
+        return MeetingPoint(
+            getattr(self._pipe, self._family.denoiser),
+            budget=self.budget,
+            fixed_rows=settings.reproducible_rows if is_fixed else None,
+        )
+
     def has_room(self, *, coming: int = 0) -> bool:
         """Whether the device could use one more job now, or in a moment, besides *coming* that are on their way."""
-        return self._turns.has_room(coming=coming)
+        size = self._defaults()
+        return self._turns.has_room(cost=size["width"] * size["height"] * self._rows_per_image, coming=coming)
 
     def call_when_room(self, function: Callable[[], None]) -> None:
         """Call *function* whenever `has_room` may have become true; from any thread, so it must be quick."""
@@ -185,13 +229,3 @@ class Engine:
             "steps": model.default_steps or family.default_steps,
             "guidance_scale": family.default_guidance if guidance is None else guidance,
         }
-
-
-def _meeting_point(pipe: Any, family: Family, *, settings: EngineSettings) -> MeetingPoint | None:
-    if family.denoiser is None:
-        return None
-    return MeetingPoint(
-        getattr(pipe, family.denoiser),
-        max_rows=sys.maxsize if settings.mode is EngineMode.OFF else settings.max_rows,
-        fixed_rows=settings.reproducible_rows if settings.mode is EngineMode.REPRODUCIBLE else None,
-    )

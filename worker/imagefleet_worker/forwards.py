@@ -2,9 +2,12 @@
 
 import inspect
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
+
+import torch
 
 from imagefleet_worker import joining
 
@@ -34,6 +37,7 @@ class Forwards:
         self.fixed_rows = fixed_rows
         self._forward = forward
         self._signature = inspect.signature(forward)
+        self._recorded: list[Call] | None = None
 
     def bind(self, args: tuple[Any, ...], *, kwargs: dict[str, Any]) -> Call:
         """A call by the names of its arguments, with its number of rows, as `joining.bind`."""
@@ -44,7 +48,24 @@ class Forwards:
         started = time.perf_counter()
         output = self._forward(*args, **kwargs)
         self._count(rows=rows, calls=1, started=started)
+        if self._recorded is not None:
+            self._recorded.append(self.bind(args, kwargs=kwargs))
         return output
+
+    @contextmanager
+    def recording(self) -> Generator[list[Call]]:
+        """The calls that come one by one within the block, for measurements with `repeat`."""
+        self._recorded = calls = []
+        try:
+            yield calls
+        finally:
+            self._recorded = None
+
+    @torch.no_grad()
+    def repeat(self, call: Call, *, rows: int) -> None:
+        """Run a call that is the first row of *call* so many times, and forget its output."""
+        first = joining.take(call[0], call[1], start=0, stop=1)
+        self._forward(**joining.join([(first, 1)] * rows))
 
     def run(self, calls: Sequence[Call], *, most_rows: int) -> list[Output]:
         """The outputs of *calls*, which have equal keys, from one forward, or from several of *most_rows* rows."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from imagefleet_worker import joining
+from imagefleet_worker.budget import Budget
 from imagefleet_worker.device import free_memory, is_fault, is_out_of_memory
 from imagefleet_worker.forwards import Counts, Forwards
 from imagefleet_worker.seats import Seat
@@ -39,15 +40,15 @@ class Piece:
 class MeetingPoint:
     """Takes the place of the forward of *module* until `close`.
 
-    *max_rows* caps the rows of a forward; with *fixed_rows*, every forward has exactly so many, filled up by
-    repeating the last, so that a row's values do not depend on its neighbours.
+    *budget* caps a forward; with *fixed_rows*, every forward has exactly so many rows instead, filled up by repeating
+    the last, so that a row's values do not depend on its neighbours.
     """
 
-    def __init__(self, module: Any, *, max_rows: int, fixed_rows: int | None = None) -> None:
+    def __init__(self, module: Any, *, budget: Budget, fixed_rows: int | None = None) -> None:
         self._module = module
         self._own_forward = module.__dict__.get("forward")  # put there by offload and the like
-        self._forwards = Forwards(module.forward, fixed_rows=fixed_rows)
-        self._max_rows = fixed_rows or max_rows
+        self.forwards = Forwards(module.forward, fixed_rows=fixed_rows)
+        self._budget = budget
         self._here = threading.local()
         self._changed = threading.Condition()
         self._seats: set[Seat] = set()
@@ -65,12 +66,12 @@ class MeetingPoint:
     @property
     def counts(self) -> Counts:
         """What the device did so far."""
-        return self._forwards.counts
+        return self.forwards.counts
 
     @contextmanager
-    def seat(self) -> Generator[Seat]:
-        """Make this thread one whose calls may be joined, for the length of the block."""
-        seat = self._here.seat = Seat()
+    def seat(self, *, pixels: int) -> Generator[Seat]:
+        """Make this thread one whose calls may be joined, for the length of the block; its images have *pixels*."""
+        seat = self._here.seat = Seat(pixels=pixels)
         try:
             yield seat
         finally:
@@ -91,7 +92,7 @@ class MeetingPoint:
         elif not self._is_alone(seat, rows):
             return self._meet(seat, self._pieces(seat, args, kwargs=kwargs))
         try:
-            return self._forwards.run_plain(args, kwargs=kwargs, rows=rows)
+            return self.forwards.run_plain(args, kwargs=kwargs, rows=rows)
         finally:
             self._end_forward()
 
@@ -106,14 +107,14 @@ class MeetingPoint:
         with self._changed:
             self._seats.add(seat)
             seat.is_late = False
-            is_plain = self._forwards.fixed_rows is None and rows <= self._max_rows
+            is_plain = self.forwards.fixed_rows is None and rows <= self._budget.rows(seat.pixels)
             is_alone = is_plain and len(self._seats) == 1 and not self._is_busy
             self._is_busy = self._is_busy or is_alone
             return is_alone
 
     def _pieces(self, seat: Seat, args: tuple[Any, ...], *, kwargs: dict[str, Any]) -> list[Piece]:
-        arguments, rows = self._forwards.bind(args, kwargs=kwargs)
-        is_exact = self._forwards.fixed_rows is not None
+        arguments, rows = self.forwards.bind(args, kwargs=kwargs)
+        is_exact = self.forwards.fixed_rows is not None
         calls = [(arguments, rows)]
         if is_exact and joining.has_lists(arguments, rows):  # rows of different sizes: each finds its like
             calls = [(joining.take(arguments, rows, start=i, stop=i + 1), 1) for i in range(rows)]
@@ -144,15 +145,19 @@ class MeetingPoint:
         """The oldest calls that go together and have nobody left to wait for, at most the cap in rows."""
         for key in dict.fromkeys(piece.key for piece in self._pending):
             group: list[Piece] = []
-            alike = [piece for piece in self._pending if piece.key == key]
-            for piece in alike:
-                if group and sum(p.rows for p in group) + piece.rows > self._max_rows:
+            for piece in (piece for piece in self._pending if piece.key == key):
+                longer = [*group, piece]
+                if group and _rows(longer) > self._most_rows(longer):
                     return group
-                group.append(piece)
-            full = sum(piece.rows for piece in group) >= self._max_rows
-            if full or not any(seat.may_bring(key) for seat in self._seats):
+                group = longer
+            if _rows(group) >= self._most_rows(group) or not any(seat.may_bring(key) for seat in self._seats):
                 return group
         return []
+
+    def _most_rows(self, group: list[Piece]) -> int:
+        if self.forwards.fixed_rows is not None:
+            return self.forwards.fixed_rows
+        return self._budget.rows(max(piece.seat.pixels for piece in group))
 
     def _lead(self, group: list[Piece]) -> None:
         """Run *group* with the lock released, and wake everybody."""
@@ -186,7 +191,7 @@ class MeetingPoint:
 
     def _try(self, group: list[Piece]) -> BaseException | None:
         try:
-            outputs = self._forwards.run([(p.arguments, p.rows) for p in group], most_rows=self._max_rows)
+            outputs = self.forwards.run([(p.arguments, p.rows) for p in group], most_rows=self._most_rows(group))
         except BaseException as error:  # noqa: BLE001  # handed to the threads whose calls these were
             return error
         for piece, output in zip(group, outputs, strict=True):
@@ -204,10 +209,14 @@ class MeetingPoint:
         if self._is_busy:
             self._changed.wait()
             return
-        patience_s = max(_LEAST_PATIENCE_S, self._forwards.last_s / 2)
+        patience_s = max(_LEAST_PATIENCE_S, self.forwards.last_s / 2)
         left_s = self._quiet_since + patience_s - time.monotonic()
         if left_s > 0:
             self._changed.wait(timeout=left_s)
             return
         for seat in self._seats:
             seat.is_late = not seat.is_waiting
+
+
+def _rows(group: list[Piece]) -> int:
+    return sum(piece.rows for piece in group)

@@ -11,7 +11,9 @@ _MOST_DIGESTS = 64
 class Seat:
     """One job at the meeting point. Only its own thread and the holder of the meeting point's lock change it."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, pixels: int) -> None:
+        #: Of each of its images.
+        self.pixels = pixels
         self.is_waiting = False
         #: The others have waited for its next call long enough.
         self.is_late = False

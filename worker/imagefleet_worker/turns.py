@@ -5,11 +5,15 @@ from collections import deque
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
+from imagefleet_worker.budget import Budget
+
 
 class Visit:
     """One job's stay on the device; it tells how far it is, so that others can come in time."""
 
-    def __init__(self, turns: "Turns", *, is_exclusive: bool) -> None:
+    def __init__(self, turns: "Turns", *, cost: int, is_exclusive: bool) -> None:
+        #: Rows times pixels of its calls.
+        self.cost = cost
         self.is_exclusive = is_exclusive
         self.is_ending = False
         self.has_left = False
@@ -27,20 +31,24 @@ class Visit:
 
 
 class Turns:
-    """Lets at most *limit* jobs use the device at once, first come first served; an exclusive job is alone."""
+    """Lets at most *limit* jobs use the device at once, first come first served; an exclusive job is alone.
 
-    def __init__(self, limit: int) -> None:
+    They are no more than fit *budget* together, but one is always let in: more would wait for each other's forwards.
+    """
+
+    def __init__(self, limit: int, *, budget: Budget) -> None:
         #: Called, from any thread, whenever there may be room that was not there before.
         self.on_room: Callable[[], None] = lambda: None
         self._limit = limit
+        self._budget = budget
         self._changed = threading.Condition()
         self._waiting: deque[Visit] = deque()
         self._present: list[Visit] = []
 
     @contextmanager
-    def visit(self, *, is_exclusive: bool = False) -> Generator[Visit]:
+    def visit(self, *, cost: int, is_exclusive: bool = False) -> Generator[Visit]:
         """Wait for the turn, and hold it until `Visit.leave` or the end of the block."""
-        visit = Visit(self, is_exclusive=is_exclusive)
+        visit = Visit(self, cost=cost, is_exclusive=is_exclusive)
         with self._changed:
             self._waiting.append(visit)
             try:
@@ -57,12 +65,13 @@ class Turns:
                 self._changed.notify_all()
             self.on_room()
 
-    def has_room(self, *, coming: int = 0) -> bool:
-        """Whether one more job than *coming* would find the device free, or free in a moment."""
+    def has_room(self, *, cost: int, coming: int = 0) -> bool:
+        """Whether one more job than *coming*, each of about *cost*, would find the device free, or free in a moment."""
         with self._changed:
             if any(visit.is_exclusive for visit in (*self._waiting, *self._present)):
                 return False
-            return coming + len(self._waiting) + sum(not visit.is_ending for visit in self._present) < self._limit
+            before = [visit.cost for visit in (*self._waiting, *(v for v in self._present if not v.is_ending))]
+            return self._fits([*before, *[cost] * coming], cost)
 
     def count(self) -> int:
         """How many jobs use the device."""
@@ -81,4 +90,9 @@ class Turns:
             return not self._present
         if any(other.is_exclusive for other in self._present):
             return False
-        return sum(not other.has_left for other in self._present) < self._limit
+        return self._fits([other.cost for other in self._present if not other.has_left], visit.cost)
+
+    def _fits(self, before: list[int], cost: int) -> bool:
+        if not before:
+            return True
+        return len(before) < self._limit and sum(before) + cost <= self._budget.max_pixels

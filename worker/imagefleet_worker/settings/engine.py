@@ -1,6 +1,7 @@
 """How jobs use the device."""
 
 from enum import StrEnum
+from typing import Annotated, Literal
 
 from pydantic import Field
 from pydantic_settings import BaseSettings
@@ -24,6 +25,10 @@ class EngineSettings(BaseSettings):
     mode: EngineMode = Field(default=EngineMode.MERGE, description="off, merge or reproducible: see the README.")
     max_jobs: int = Field(default=8, ge=1, description="Jobs that denoise at the same time (1 in mode off).")
     max_rows: int = Field(default=16, ge=1, description="Rows of one joined forward.")
+    max_pixels: Annotated[int, Field(ge=1)] | Literal["auto", "measure"] = Field(
+        default="auto",
+        description="Rows x pixels of one joined forward; auto: measured on CUDA, else 4194304; measure: always.",
+    )
     reproducible_rows: int = Field(default=8, ge=1, description="Rows that every forward is padded to.")
     job_timeout_s: float = Field(default=900, gt=0, description="A device silent for this long ends the process.")
     threads: int | None = Field(default=None, ge=1, description="CPU threads of torch; else torch's own choice.")

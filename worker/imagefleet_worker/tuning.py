@@ -1,0 +1,69 @@
+"""Tuning: how many rows of one forward are worth it, measured with the model on its device before jobs come."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from imagefleet_worker.device import forget_peak, free_memory, is_out_of_memory, memory_left, synchronize
+
+#: The fewest rows with this part of the best throughput are chosen: more would only make each job slower.
+_ENOUGH = 0.95
+_TRIES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """Seconds of a forward with so many rows."""
+
+    rows: int
+    seconds: float
+
+    @property
+    def rows_per_second(self) -> float:
+        """The throughput."""
+        return self.rows / self.seconds
+
+
+def measure(run: Callable[[int], object], *, most_rows: int, device: torch.device) -> list[Measurement]:
+    """Time *run* with 1, 2, 4, ... rows, up to *most_rows*, or until twice as many would not fit the memory.
+
+    Running out of memory ends it and is no error; the list is empty where not even one row fits.
+    """
+    found: list[Measurement] = []
+    rows = 1
+    while rows <= most_rows:
+        seconds = _seconds(run, rows, device)
+        if seconds is None:
+            free_memory()
+            break
+        found.append(Measurement(rows, seconds))
+        if not memory_left(device):
+            break
+        rows *= 2
+    return found
+
+
+def worthwhile(measurements: Sequence[Measurement]) -> Measurement:
+    """The fewest rows that come close to the best throughput."""
+    best = max(each.rows_per_second for each in measurements)
+    return next(each for each in measurements if each.rows_per_second >= _ENOUGH * best)
+
+
+def _seconds(run: Callable[[int], object], rows: int, device: torch.device) -> float | None:
+    """The best of some tries, after one to warm up; None where they do not fit the memory."""
+    took: list[float] = []
+    forget_peak(device)
+    try:
+        for _ in range(1 + _TRIES):
+            synchronize(device)
+            started = time.perf_counter()
+            run(rows)
+            synchronize(device)
+            took.append(time.perf_counter() - started)
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        return None  # its caller frees the memory, when this error and what it holds are gone
+    return min(took[1:])
