@@ -4,6 +4,7 @@
 """
 
 import contextlib
+import json
 import re
 import sys
 from collections.abc import Iterator
@@ -121,8 +122,8 @@ def test_an_image_tells_nothing_about_where_it_was_built(image: str) -> None:
 
 
 def test_a_new_version_of_our_code_is_a_small_layer() -> None:
-    history = podman("history", "--format", "{{.Size}} {{.CreatedBy}}", "--human=false", "--no-trunc", WORKER).stdout
-    sizes = [int(line.split()[0]) for line in history.splitlines() if "COPY" in line]
+    layers = json.loads(podman("history", "--format", "json", WORKER).stdout)
+    sizes = [layer["size"] for layer in layers if "COPY" in layer["CreatedBy"]]
     assert len(sizes) == 2
     assert min(sizes) < 3_000_000
 

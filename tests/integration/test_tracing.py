@@ -168,7 +168,7 @@ def test_an_attempt_that_fails_says_so_in_its_span(fleet: Fleet, collector: Coll
             (each for each in collector.spans if each.attributes.get("job_id") == job_id and each.is_error), None
         )
 
-    assert wait_until(found, 20).attributes["error.type"] == "job_rejected"
+    assert wait_until(found, 20).attributes["error.type"] == "invalid_job"
 
 
 def test_without_opentelemetry_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
