@@ -4,7 +4,6 @@ As in `imagefleet.records`, each function returns a command. A process signs its
 its own; an entry that is not signed again is gone after its time to live. Times are of Redis's clock.
 """
 
-import json
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -163,7 +162,7 @@ def note_queues(keys: Keys, names: Iterable[str]) -> Command:
 
 
 def _read(entry: str, silent_s: float) -> Worker:
-    fields: dict[str, Any] = {**json.loads(entry), "silent_s": silent_s}
+    changes: dict[str, Any] = {"silent_s": silent_s}
     if silent_s > SILENT_AFTER_S:
-        fields |= {"state": WorkerState.SILENT, "images_per_s": 0.0, "busy": 0.0}
-    return Worker.model_validate(fields)
+        changes |= {"state": WorkerState.SILENT, "images_per_s": 0.0, "busy": 0.0}
+    return Worker.model_validate_json(entry).model_copy(update=changes)

@@ -216,6 +216,14 @@ def test_ctrl_c_ends_the_watch_and_not_the_job(terminal: Callable[..., Terminal]
         assert client.status(job_id) == "running"
 
 
+def test_a_job_id_is_whole_on_a_terminal_of_80_columns(terminal: Callable[..., Terminal], redis_url: str) -> None:
+    with Client(redis_url) as client:
+        job_id = client.submit("a")
+    status = terminal("status", job_id, url=redis_url)
+    assert status.wait() == 0
+    assert job_id in status.text()
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_works_in_each_shell(shell: str, tmp_path: Path) -> None:
     """The script that `--show-completion` prints, asked by the shell itself what may follow."""

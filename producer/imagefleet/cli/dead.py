@@ -2,15 +2,15 @@
 
 from collections.abc import Generator
 from contextlib import closing, contextmanager
+from datetime import datetime
 from typing import Annotated, Any
 
 import typer
-from rich.table import Column, Table
-from rich.text import Text
 
 from imagefleet import deadletters
 from imagefleet.cli.exits import Exit
 from imagefleet.cli.options import Json
+from imagefleet.cli.rows import print_rows
 from imagefleet.cli.session import err, out, print_json, settings_for
 from imagefleet.connections import Connection
 from imagefleet.deadletters import DeadLetter
@@ -46,12 +46,10 @@ def list_letters(
         for letter in letters:
             print_json(letter.model_dump_json())
         return
-    table = Table("id", "job", "reason", "attempts", "at", Column("message", overflow="fold"), box=None, pad_edge=False)
-    for letter in letters:
-        at = f"{letter.at.astimezone():%Y-%m-%d %H:%M:%S}"
-        cells = (letter.id, letter.job_id or "", letter.reason, str(letter.attempts), at, letter.message)
-        table.add_row(*(Text(cell) for cell in cells))
-    out().print(table)
+    rows = (
+        (each.id, each.job_id or "", each.reason, str(each.attempts), _clock(each.at), each.message) for each in letters
+    )
+    print_rows(out(), ("id", "job", "reason", "attempts", "at", "message"), rows)
 
 
 @app.command(epilog="Example: imagefleet dead show 3f2b8c0d9e1a4b5c")
@@ -103,6 +101,10 @@ def _read(connection: Connection, keys: Keys, letter_id: str) -> DeadLetter:
     if text is None:
         raise _missing(letter_id)
     return DeadLetter.model_validate_json(text)
+
+
+def _clock(moment: datetime) -> str:
+    return f"{moment.astimezone():%Y-%m-%d %H:%M:%S}"
 
 
 def _missing(letter_id: str) -> typer.Exit:

@@ -6,12 +6,11 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Column, Table
-from rich.text import Text
 
 from imagefleet.cli.bars import reason, shorten, view_for
 from imagefleet.cli.exits import Exit
 from imagefleet.cli.options import Json, Timeout, Wait
+from imagefleet.cli.rows import print_rows
 from imagefleet.cli.session import client_for, err, out, print_json
 from imagefleet.client import Client
 from imagefleet.errors import InvalidJob, ResultTimeout
@@ -42,10 +41,8 @@ def status(context: typer.Context, ids: Ids, *, as_json: Json = False) -> None:
         for snapshot in snapshots:
             print_json(_as_json(snapshot))
         return
-    table = Table("job", "status", "progress", "attempts", "worker", "queued", "started", "ended", box=None)
-    for snapshot in snapshots:
-        table.add_row(*_cells(snapshot))
-    out().print(table)
+    titles = ("job", "status", "progress", "attempts", "worker", "queued", "started", "ended")
+    print_rows(out(), titles, map(_cells, snapshots))
 
 
 def result(
@@ -94,14 +91,13 @@ def _cancel_group(client: Client, group: str, *, as_json: bool) -> None:
 
 def print_results(console: Console, results: list[JobResult], *, labels: dict[str, str]) -> None:
     """A table of *results*; *labels* are their prompts by id, where known."""
-    images = Column("images", overflow="fold")  # an address that is cut short is none
-    table = Table("job", "status", "seconds", "worker", images, box=None, pad_edge=False)
+    rows: list[tuple[str, ...]] = []
     for each in results:
         stored = "\n".join(artifact.uri for artifact in each.artifacts) or reason(each).removeprefix(": ")
         job = f"{each.id}\n{shorten(labels[each.id], 36)}" if each.id in labels else each.id
         seconds = f"{each.timings.generate_s:.1f}" if each.artifacts else ""
-        table.add_row(*(_plain(cell) for cell in (job, each.status.value, seconds, each.worker or "", stored)))
-    console.print(table)
+        rows.append((job, each.status.value, seconds, each.worker or "", stored))
+    print_rows(console, ("job", "status", "seconds", "worker", "images"), rows)
 
 
 def wait_for(
@@ -150,19 +146,13 @@ def _as_json(snapshot: Snapshot) -> dict[str, Any]:
     }
 
 
-def _cells(snapshot: Snapshot) -> list[Text]:
+def _cells(snapshot: Snapshot) -> tuple[str, ...]:
     times = [_clock(moment) for moment in (snapshot.queued_at, snapshot.started_at, snapshot.ended_at)]
     progress = "{}/{}".format(*snapshot.progress) if snapshot.progress else ""
     stopping = " (asked to stop)" if snapshot.cancel_requested else ""
     state = f"{snapshot.status}{stopping}"
-    return [
-        _plain(cell) for cell in (snapshot.id, state, progress, str(snapshot.attempts), snapshot.worker or "", *times)
-    ]
+    return (snapshot.id, state, progress, str(snapshot.attempts), snapshot.worker or "", *times)
 
 
 def _clock(moment: datetime | None) -> str:
     return f"{moment.astimezone():%Y-%m-%d %H:%M:%S}" if moment else ""
-
-
-def _plain(text: str) -> Text:
-    return Text(text)  # a prompt may hold [brackets], which are no markup

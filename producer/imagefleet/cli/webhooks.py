@@ -5,12 +5,11 @@ from contextlib import closing, contextmanager
 from typing import Annotated
 
 import typer
-from rich.table import Column, Table
-from rich.text import Text
 
 from imagefleet import outbox
 from imagefleet.cli.exits import Exit
 from imagefleet.cli.options import Json
+from imagefleet.cli.rows import print_rows
 from imagefleet.cli.session import err, out, print_json, settings_for
 from imagefleet.connections import Connection
 from imagefleet.errors import InvalidJob
@@ -42,12 +41,19 @@ def list_webhooks(
         for each in found:
             print_json(each.model_dump_json(exclude={"body"}))
         return
-    table = Table("id", "state", "event", "job", "tries", "next try", Column("url", overflow="fold"), box=None)
-    for each in found:
-        due = f"{each.due_at.astimezone():%Y-%m-%d %H:%M:%S}" if each.due_at else ""
-        cells = (each.id, each.state, each.event or "", each.job_id or "", str(each.attempts), due, each.url)
-        table.add_row(*(Text(cell) for cell in cells))
-    out().print(table)
+    rows = (
+        (
+            each.id,
+            each.state.value,
+            each.event or "",
+            each.job_id or "",
+            str(each.attempts),
+            f"{each.due_at.astimezone():%Y-%m-%d %H:%M:%S}" if each.due_at else "",
+            each.url,
+        )
+        for each in found
+    )
+    print_rows(out(), ("id", "state", "event", "job", "tries", "next try", "url"), rows)
 
 
 @app.command(epilog="Example: imagefleet webhooks show evt_0123456789abcdef0123456789abcdef")

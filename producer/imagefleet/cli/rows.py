@@ -1,0 +1,26 @@
+"""Rows: records as a table where there is room, else one below the other; never with an id or address cut short."""
+
+from collections.abc import Iterable, Sequence
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+
+def print_rows(console: Console, titles: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print *rows* under *titles*; on a terminal that is too narrow, each as a block of lines without empty cells."""
+    rows = list(rows)
+    table = Table(*titles, box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(*map(Text, row))  # a prompt may hold [brackets], which are no markup
+    if console.measure(table, options=console.options.update(width=10_000)).maximum <= console.width:
+        console.print(table)
+        return
+    width = max(map(len, titles)) + 2
+    for number, row in enumerate(rows):
+        if number:
+            console.print()
+        for title, cell in zip(titles, row, strict=True):
+            for index, line in enumerate(cell.splitlines()):
+                name = Text("" if index else title, style="bold")
+                console.print(Text.assemble(name, " " * (width - len(name)), line), soft_wrap=True)
