@@ -1,0 +1,126 @@
+"""A plug-in for workers (`celery worker -I tests.benchmarks._simulated`): their device and their S3 are made up.
+
+Everything else is the worker as it is: Celery, the transport, leases, claims, attempts, encoding. The device needs
+`SIMULATED_JOB_S` seconds and no CPU for a job, and the process imports neither torch nor boto3, so that two cores can
+stand for many devices. What it did is written to the shared `Board` in the file `SIMULATED_BOARD`, at `SIMULATED_SLOT`.
+"""
+
+import os
+import sys
+import threading
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+from PIL import Image
+from tests.benchmarks._board import Board
+
+from imagefleet.jobs import GenerationJob
+from imagefleet.results import Artifact
+from imagefleet_worker.leases import Claimed, Leases
+from imagefleet_worker.turns import Turns
+
+_JOB_S = float(os.environ.get("SIMULATED_JOB_S", "0.5"))
+_STEPS = 4
+_slot = Board(os.environ["SIMULATED_BOARD"]).slot(int(os.environ["SIMULATED_SLOT"]))
+
+
+class Engine:
+    """A device for one job at a time, which lets the next one be fetched during the last step, as the real one does."""
+
+    device_name = "simulated"
+    revision = "simulated"
+
+    def __init__(self) -> None:
+        self._turns = Turns(1)
+
+    @classmethod
+    def load(cls, *_: Any) -> "Engine":
+        """Ready at once."""
+        return cls()
+
+    def warm_up(self) -> None:
+        """Nothing is cold."""
+
+    def check(self, job: GenerationJob) -> GenerationJob:
+        """Any job will do."""
+        return job.model_copy(update={"width": 8, "height": 8, "steps": _STEPS})
+
+    def render(
+        self, job: GenerationJob, *, seed: int, on_step: Callable[[int, int], None], exclusive: bool
+    ) -> list[Any]:
+        """Take the time of a job."""
+        with self._turns.visit(is_exclusive=exclusive) as visit:
+            _slot.begin()
+            for step in range(1, _STEPS + 1):
+                if step == _STEPS:
+                    visit.end_soon()
+                threading.Event().wait(_JOB_S / _STEPS)
+                on_step(step, _STEPS)
+            _slot.end()
+        return [Image.new("RGB", (8, 8), (seed % 255, 0, 0))]
+
+    def has_room(self, *, coming: int = 0) -> bool:
+        """As the real one."""
+        return self._turns.has_room(coming=coming)
+
+    def call_when_room(self, function: Callable[[], None]) -> None:
+        """As the real one."""
+        self._turns.on_room = function
+
+    def stats(self) -> dict[str, float]:
+        """For the registry of workers."""
+        return {"jobs": self._turns.count()}
+
+    def memory(self) -> dict[str, float]:
+        """None."""
+        return {}
+
+
+class Storage:
+    """Keeps nothing."""
+
+    def __init__(self, *_: Any) -> None: ...
+
+    def check(self) -> None:
+        """It is there."""
+
+    def upload(self, job_id: str, index: int, file: Any, **_: Any) -> Artifact:
+        """Say that it is stored."""
+        return Artifact(
+            uri=f"s3://nowhere/{job_id}/{index}.png",
+            media_type=f"image/{file.format}",
+            format=file.format,
+            width=file.width,
+            height=file.height,
+            seed=file.seed,
+            sha256=file.sha256,
+            size_bytes=len(file.data),
+        )
+
+    def write_manifest(self, result: Any) -> Any:
+        """It was the first."""
+        return result
+
+    def read_manifest(self, _job_id: str) -> None:
+        """There is none."""
+
+
+def _put_in_place(name: str, **contents: Any) -> None:
+    module = ModuleType(f"imagefleet_worker.{name}")
+    vars(module).update(contents)
+    sys.modules[module.__name__] = module
+
+
+_claim = Leases.claim
+
+
+def _counted_claim(self: Leases, queues: list[str]) -> Claimed | None:
+    found = _claim(self, queues)
+    _slot.claimed(empty=found is None)
+    return found
+
+
+_put_in_place("engine", Engine=Engine)
+_put_in_place("storage", Storage=Storage)
+Leases.claim = _counted_claim

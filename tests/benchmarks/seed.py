@@ -1,0 +1,151 @@
+"""The guides' way to use several devices against the fleet: same machine, same model, same jobs, same S3, in turn.
+
+    python -m tests.benchmarks.seed [--quick] [--size 128] [--model FOLDER]
+
+Two processes each (or one a GPU, at most two), one torch thread each on the CPU, models loaded and warm before anything
+is measured; how long loading took is in `*_start_s`. Theirs is the script of the guides (`_guide`), under torchrun with
+`PartialState.split_between_processes` and by `mp.spawn`; of the two forms the faster one counts. Ours is
+`imagefleet-worker --devices`. Last line: one JSON object; speedups are their time over ours, medians of the rounds.
+
+- a: 64 equal jobs at once. b: 64 jobs of 4, 8, 20 or 50 steps. From the order or submit to the last image in S3.
+- c: equal jobs that arrive over time, at 70 % of what the guides' way makes in (a); it is run again and again on what
+  has gathered. From each arrival to its image.
+- d: one process is killed half way through (a): the images that never come.
+- `a_batched_speedup`: theirs with the jobs of (a) as one call of the pipeline for every 8, which a user can write where
+  all jobs are equal.
+"""
+
+import argparse
+import json
+import random
+import statistics
+import tempfile
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+from tests.benchmarks._two_ways import Guide, Job, Workers, workers
+from tests.support.fleet import running_fleet
+
+STEPS = 20
+MIXED_STEPS = (4, 8, 20, 50)
+LOAD = 0.7
+
+
+class Jobs:
+    """Makes jobs whose keys are never used twice."""
+
+    def __init__(self, size: int) -> None:
+        self._size, self._count, self._chance = size, 0, random.Random(0)
+
+    def equal(self, count: int) -> list[Job]:
+        """Jobs of the same number of steps."""
+        return [self._one(STEPS) for _ in range(count)]
+
+    def mixed(self, count: int) -> list[Job]:
+        """Jobs of steps drawn at random."""
+        return [self._one(self._chance.choice(MIXED_STEPS)) for _ in range(count)]
+
+    def _one(self, steps: int) -> Job:
+        self._count += 1
+        prompt = f"a lighthouse at dusk, picture {self._count}"
+        return {"key": f"{self._count:05}", "prompt": prompt, "steps": steps, "seed": self._count, "size": self._size}
+
+
+class Race:
+    """Both ways on one machine, and what they took."""
+
+    def __init__(self, stack: ExitStack, *, options: argparse.Namespace) -> None:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        fleet = stack.enter_context(running_fleet(folder))
+        if options.model:
+            fleet.model = options.model.resolve()
+        self._jobs, self._rounds, self._count = Jobs(options.size), options.rounds, options.jobs
+        self.guides: dict[str, Guide] = {}
+        for form in ("accelerate", "spawn"):
+            self.guides[form] = Guide(fleet, form, folder)
+            stack.callback(self.guides[form].close)
+        client = stack.enter_context(fleet.client())
+        self.fleets: dict[str, Workers] = {
+            mode: stack.enter_context(workers(fleet, client, mode)) for mode in ("merge", "off")
+        }
+        for way in (*self.guides.values(), *self.fleets.values()):
+            way.run(self._jobs.equal(4))
+
+    def at_once(self, *, mixed: bool) -> dict[str, float]:
+        """The median seconds of each way for all jobs at once, by turns."""
+        make = self._jobs.mixed if mixed else self._jobs.equal
+        took: dict[str, list[float]] = {}
+        for _ in range(self._rounds):
+            work = make(self._count)
+            for guide, ours in zip(("accelerate", "spawn"), ("merge", "off"), strict=True):
+                took.setdefault(guide, []).append(self.guides[guide].run(self._renamed(work)))
+                took.setdefault(ours, []).append(self.fleets[ours].run(work))
+            if not mixed:
+                took.setdefault("batched", []).append(self.guides["accelerate"].run(self._renamed(work), batch=8))
+        return {way: statistics.median(seconds) for way, seconds in took.items()}
+
+    def over_time(self, *, per_s: float) -> dict[str, list[float]]:
+        """The seconds of each image, of theirs and ours, by turns; so many jobs arrive in a second."""
+        took: dict[str, list[float]] = {"theirs": [], "ours": []}
+        chance = random.Random(1)
+        for _ in range(self._rounds):
+            gaps_s = [chance.expovariate(per_s) for _ in range(self._count)]
+            took["theirs"] += self.guides["accelerate"].arriving(self._jobs.equal(self._count), gaps_s)
+            took["ours"] += self.fleets["merge"].arriving(self._jobs.equal(self._count), gaps_s)
+        return took
+
+    def lost(self) -> tuple[int, int]:
+        """The images that never come, of ours and theirs."""
+        ours = self.fleets["merge"].lost_after_kill(self._jobs.equal(self._count))
+        return ours, self.guides["accelerate"].lost_after_kill(self._jobs.equal(self._count))
+
+    def _renamed(self, work: list[Job]) -> list[Job]:
+        """The same jobs under new keys."""
+        return [{**job, "key": new["key"]} for job, new in zip(work, self._jobs.equal(len(work)), strict=True)]
+
+
+def main() -> None:
+    """Measure in turn, print, stop everything."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--jobs", type=int, default=64)
+    parser.add_argument("--size", type=int, default=128)
+    parser.add_argument("--model", type=Path)
+    parser.add_argument("--quick", action="store_true", help="one round of 16 jobs: for trials")
+    options = parser.parse_args()
+    if options.quick:
+        options.rounds, options.jobs = 1, 16
+    started = time.monotonic()
+    with ExitStack() as stack:
+        race = Race(stack, options=options)
+        equal, mixed = race.at_once(mixed=False), race.at_once(mixed=True)
+        theirs_s = min(equal["accelerate"], equal["spawn"])
+        arriving = race.over_time(per_s=LOAD * options.jobs / theirs_s)
+        lost, lost_by_guide = race.lost()
+        starts = {name: way.start_s for name, way in {**race.guides, **race.fleets}.items()}
+    report = {**_speedups("a", equal), **_speedups("b", mixed), **_percentiles(arriving)}
+    report["a_batched_speedup"] = equal["batched"] / equal["merge"]
+    report |= {"d_lost": lost, "d_lost_by_guide": lost_by_guide}
+    report |= {f"a_{way}_s": seconds for way, seconds in equal.items()}
+    report |= {f"b_{way}_s": seconds for way, seconds in mixed.items()}
+    report |= {f"{way}_start_s": seconds for way, seconds in starts.items()}
+    report |= {"jobs": options.jobs, "rounds": options.rounds, "took_s": time.monotonic() - started}
+    print(json.dumps({name: round(value, 3) for name, value in report.items()}))
+
+
+def _speedups(part: str, took: dict[str, float]) -> dict[str, float]:
+    theirs = min(took["accelerate"], took["spawn"])
+    return {f"{part}_{mode}_speedup": theirs / took[mode] for mode in ("merge", "off")}
+
+
+def _percentiles(arriving: dict[str, list[float]]) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for name, rank in (("p50", 49), ("p95", 94)):
+        theirs, ours = (statistics.quantiles(arriving[way], n=100)[rank] for way in ("theirs", "ours"))
+        found |= {f"c_{name}_speedup": theirs / ours, f"c_{name}_theirs_s": theirs, f"c_{name}_ours_s": ours}
+    return found
+
+
+if __name__ == "__main__":
+    main()
