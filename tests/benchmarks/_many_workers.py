@@ -1,6 +1,5 @@
 """Worker processes with made-up devices (`_simulated`) on one real Redis, and what that Redis did meanwhile."""
 
-import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -108,7 +107,6 @@ class Team:
 @contextmanager
 def team(folder: Path, *, job_s: float) -> Iterator[Team]:
     """A team without workers yet, on a Redis of its own."""
-    os.makedirs(folder, exist_ok=True)
     with RedisServer(folder / "redis", append_only=True) as server:
         found = Team(folder, server, job_s=job_s)
         try:

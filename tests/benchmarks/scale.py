@@ -3,8 +3,8 @@
     python -m tests.benchmarks.scale [--workers 64] [--quick] [--out scale.json]
 
 Each worker is a process of its own with the real Celery, transport, leases and attempts; its device and S3 are made up
-(`_simulated`): a job takes half a second and no CPU, and no torch is loaded, so that two cores and 24 GiB can stand for 64
-devices. Last line: one JSON object.
+(`_simulated`): a job takes half a second and no CPU, and no torch is loaded, so that two cores and 24 GiB can stand for
+64 devices. Last line: one JSON object.
 
 - `busy_fraction_64`: the part of the time in which devices worked while jobs waited (`series` has 1, 2, 4 ... workers).
 - `cost_growth_100_to_100000`: Redis CPU for each job with 100,000 jobs waiting, over that with 100.

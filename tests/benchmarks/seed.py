@@ -8,8 +8,8 @@ is measured; how long loading took is in `*_start_s`. Theirs is the script of th
 `imagefleet-worker --devices`. Last line: one JSON object; speedups are their time over ours, medians of the rounds.
 
 - a: 64 equal jobs at once. b: 64 jobs of 4, 8, 20 or 50 steps. From the order or submit to the last image in S3.
-- c: equal jobs that arrive over time, at 70 % of what the guides' way makes in (a); it is run again and again on what
-  has gathered. From each arrival to its image.
+- c: jobs as in (b) that arrive over time, at 70 % of the rate that the guides' way has in (b); it is run again and again
+  on what has gathered. From each arrival to its image. `c_equal_*`: with jobs and rate as in (a).
 - d: one process is killed half way through (a): the images that never come.
 - `a_batched_speedup`: theirs with the jobs of (a) as one call of the pipeline for every 8, which a user can write where
   all jobs are equal.
@@ -85,14 +85,16 @@ class Race:
                 took.setdefault("batched", []).append(self.guides["accelerate"].run(self._renamed(work), batch=8))
         return {way: statistics.median(seconds) for way, seconds in took.items()}
 
-    def over_time(self, *, per_s: float) -> dict[str, list[float]]:
+    def over_time(self, *, mixed: bool, per_s: float) -> dict[str, list[float]]:
         """The seconds of each image, of theirs and ours, by turns; so many jobs arrive in a second."""
+        make = self._jobs.mixed if mixed else self._jobs.equal
         took: dict[str, list[float]] = {"theirs": [], "ours": []}
         chance = random.Random(1)
         for _ in range(self._rounds):
             gaps_s = [chance.expovariate(per_s) for _ in range(self._count)]
-            took["theirs"] += self.guides["accelerate"].arriving(self._jobs.equal(self._count), gaps_s)
-            took["ours"] += self.fleets["merge"].arriving(self._jobs.equal(self._count), gaps_s)
+            work = make(self._count)
+            took["theirs"] += self.guides["accelerate"].arriving(self._renamed(work), gaps_s)
+            took["ours"] += self.fleets["merge"].arriving(work, gaps_s)
         return took
 
     def lost(self) -> tuple[int, int]:
@@ -120,11 +122,12 @@ def main() -> None:
     with ExitStack() as stack:
         race = Race(stack, options=options)
         equal, mixed = race.at_once(mixed=False), race.at_once(mixed=True)
-        theirs_s = min(equal["accelerate"], equal["spawn"])
-        arriving = race.over_time(per_s=LOAD * options.jobs / theirs_s)
+        arriving = race.over_time(mixed=True, per_s=LOAD * options.jobs / _theirs_s(mixed))
+        arriving_equal = race.over_time(mixed=False, per_s=LOAD * options.jobs / _theirs_s(equal))
         lost, lost_by_guide = race.lost()
         starts = {name: way.start_s for name, way in {**race.guides, **race.fleets}.items()}
-    report = {**_speedups("a", equal), **_speedups("b", mixed), **_percentiles(arriving)}
+    report = {**_speedups("a", equal), **_speedups("b", mixed), **_percentiles("c", arriving)}
+    report |= _percentiles("c_equal", arriving_equal)
     report["a_batched_speedup"] = equal["batched"] / equal["merge"]
     report |= {"d_lost": lost, "d_lost_by_guide": lost_by_guide}
     report |= {f"a_{way}_s": seconds for way, seconds in equal.items()}
@@ -134,16 +137,19 @@ def main() -> None:
     print(json.dumps({name: round(value, 3) for name, value in report.items()}))
 
 
+def _theirs_s(took: dict[str, float]) -> float:
+    return min(took["accelerate"], took["spawn"])
+
+
 def _speedups(part: str, took: dict[str, float]) -> dict[str, float]:
-    theirs = min(took["accelerate"], took["spawn"])
-    return {f"{part}_{mode}_speedup": theirs / took[mode] for mode in ("merge", "off")}
+    return {f"{part}_{mode}_speedup": _theirs_s(took) / took[mode] for mode in ("merge", "off")}
 
 
-def _percentiles(arriving: dict[str, list[float]]) -> dict[str, float]:
+def _percentiles(part: str, arriving: dict[str, list[float]]) -> dict[str, float]:
     found: dict[str, float] = {}
     for name, rank in (("p50", 49), ("p95", 94)):
         theirs, ours = (statistics.quantiles(arriving[way], n=100)[rank] for way in ("theirs", "ours"))
-        found |= {f"c_{name}_speedup": theirs / ours, f"c_{name}_theirs_s": theirs, f"c_{name}_ours_s": ours}
+        found |= {f"{part}_{name}_speedup": theirs / ours, f"{part}_{name}_theirs_s": theirs}
     return found
 
 

@@ -355,6 +355,24 @@ def test_the_doorbell_rings_at_once_where_a_message_waits_already(raw: "redis.Re
     assert bell.rings_within(1)
 
 
+def test_a_doorbell_that_rang_in_vain_stands_back_for_who_is_faster(
+    raw: "redis.Redis", bell: Bell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So the idle workers of a fleet do not all ask for the one message that has come."""
+    monkeypatch.setattr("imagefleet_worker.doorbell._LONGEST_SPREAD_S", 0.3)
+    monkeypatch.setattr("random.uniform", lambda _, longest: longest)
+    for _ in range(8):
+        bell.bell.arm(in_vain=True)
+    wait_until(lambda: any(client["cmd"] == "exists" for client in raw.client_list()), 5)
+
+    push(raw, "one")
+    raw.delete(*KEYS.lists(QUEUE))  # another worker has claimed it
+
+    assert not bell.rings_within(0.8)
+    push(raw, "two")
+    assert bell.rings_within(0.8)
+
+
 def test_an_unarmed_doorbell_is_silent(raw: "redis.Redis", bell: Bell) -> None:
     """A busy worker is not woken for messages that it cannot use."""
     push(raw, "one")

@@ -148,23 +148,22 @@ class Claiming:
         while self.qos.can_consume() and worker.leases.gate():  # type: ignore[attr-defined]  # kombu's
             self._rung.clear()
             try:
-                is_more = self._claim_one(worker)
+                claimed = self._claim_one(worker)
             except redis.ResponseError as error:  # read-only, or it cannot save: that may pass
                 log.warning("redis refuses claims; asking every second", error=str(error))
                 self._ring_later()
                 return
-            if not is_more:
-                self._bell.arm()
+            if claimed is None or not claimed.is_more:
+                self._bell.arm(in_vain=claimed is None)
                 return
             self._rung.set()
 
-    def _claim_one(self, worker: _Worker) -> bool:
+    def _claim_one(self, worker: _Worker) -> Claimed | None:
         claimed = worker.leases.claim(self._claimed_queues)
-        if claimed is None:
-            return False
-        queue = self._queue_of(claimed.list_key, worker.keys)
-        worker.intake.take(claimed, queue, deliver=self.connection._deliver)  # type: ignore[attr-defined]  # noqa: SLF001  # kombu's way in
-        return claimed.is_more
+        if claimed is not None:
+            queue = self._queue_of(claimed.list_key, worker.keys)
+            worker.intake.take(claimed, queue, deliver=self.connection._deliver)  # type: ignore[attr-defined]  # noqa: SLF001  # kombu's way in
+        return claimed
 
     def _queue_of(self, list_key: str, keys: Keys) -> str:
         return next(queue for queue in self._claimed_queues if list_key in keys.lists(queue))
