@@ -120,12 +120,13 @@ def measure(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     workers, seconds = options.workers, options.seconds
     sizes = [size for size in (1, 2, 4, 8, 16, 32, 64, 128) if size < workers] + [workers]
     with team(folder, job_s=JOB_S) as group:
+        alone = watch(group, seconds)
         series = [busy(group, size, seconds) for size in sizes]
         idle = watch(group, seconds)
         passing = in_passing(group, workers, seconds)
         depths = [at_depth(group, workers, depth, seconds) for depth in DEPTHS if depth <= options.depth]
         memory_mb = group.workers_memory_bytes() / 2**20
-    idle_share = idle.redis.cpu_s / idle.seconds / workers
+    idle_share = max(0.0, idle.redis.cpu_s / idle.seconds - alone.redis.cpu_s / alone.seconds) / workers
     job_cpu_s = max(0.0, series[-1]["redis_cpu_ms_per_job"] / 1000 - idle_share / series[-1]["jobs_per_s"] * workers)
     return {
         f"busy_fraction_{workers}": series[-1]["busy_fraction"],

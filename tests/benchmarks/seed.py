@@ -8,8 +8,8 @@ is measured; how long loading took is in `*_start_s`. Theirs is the script of th
 `imagefleet-worker --devices`. Last line: one JSON object; speedups are their time over ours, medians of the rounds.
 
 - a: 64 equal jobs at once. b: 64 jobs of 4, 8, 20 or 50 steps. From the order or submit to the last image in S3.
-- c: jobs as in (b) that arrive over time, at 70 % of the rate that the guides' way has in (b); it is run again and again
-  on what has gathered. From each arrival to its image. `c_equal_*`: with jobs and rate as in (a).
+- c: jobs as in (b) that arrive over time, at 70 % of the rate that the guides' way has in (b), which is run again and
+  again on what has gathered. From each arrival to its image. `c_equal_*`: with jobs and rate as in (a).
 - d: one process is killed half way through (a): the images that never come.
 - `a_batched_speedup`: theirs with the jobs of (a) as one call of the pipeline for every 8, which a user can write where
   all jobs are equal.
