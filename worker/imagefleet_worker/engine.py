@@ -19,7 +19,7 @@ from imagefleet_worker.meeting import MeetingPoint
 from imagefleet_worker.pipelines import load_pipeline, revision_of
 from imagefleet_worker.rendering import OnStep, Renderer, can_share
 from imagefleet_worker.schedulers import make_scheduler
-from imagefleet_worker.settings import EngineMode, EngineSettings, ModelSettings, Offload, SpeedSettings
+from imagefleet_worker.settings import EngineMode, EngineSettings, GroupSettings, ModelSettings, Offload, SpeedSettings
 from imagefleet_worker.tuning import measure, worthwhile
 from imagefleet_worker.turns import Turns
 
@@ -41,8 +41,12 @@ class Engine:
         revision: str,
         speed: SpeedSettings = _NO_LEVERS,
         device: torch.device | None = None,
+        renderer: Renderer | None = None,
     ) -> None:
-        """Take over *pipe*, a loaded pipeline that nobody else uses; *device* says where it computes, if offloaded."""
+        """Take over *pipe*, a loaded pipeline that nobody else uses; *device* says where it computes, if offloaded.
+
+        A *renderer* takes the place of one that renders in this process alone.
+        """
         self._device = device or pipe.device
         self.device_name = describe_device(self._device)
         self.revision = revision
@@ -58,11 +62,18 @@ class Engine:
         self._turns = Turns(self._limit, budget=self.budget)
         self._meeting = self._open_meeting(engine)
         self._decoder = Decoder(getattr(pipe, "vae", None))
-        self._renderer = Renderer(pipe, self._family)
+        self._renderer = renderer or Renderer(pipe, self._family)
 
     @classmethod
-    def load(cls, model: ModelSettings, engine: EngineSettings, speed: SpeedSettings = _NO_LEVERS) -> Self:
-        """Load the model onto its device.
+    def load(
+        cls,
+        model: ModelSettings,
+        engine: EngineSettings,
+        speed: SpeedSettings = _NO_LEVERS,
+        *,
+        group: GroupSettings | None = None,
+    ) -> Self:
+        """Load the model onto its device, or onto several where *group* balances it.
 
         Raises:
             ModelUnavailable: with what is wrong and what to do.
@@ -70,7 +81,8 @@ class Engine:
         if engine.threads is not None:
             torch.set_num_threads(engine.threads)
         device = choose_device(model.device)
-        pipe = load_pipeline(model, speed, device=device, dtype=choose_dtype(model.dtype, device=device))
+        dtype = choose_dtype(model.dtype, device=device)
+        pipe = load_pipeline(model, speed, device=device, dtype=dtype, group=group)
         return cls(pipe, model=model, engine=engine, revision=revision_of(model), speed=speed, device=device)
 
     def warm_up(self) -> None:

@@ -17,6 +17,7 @@ class ExitCode(IntEnum):
     STORAGE_UNAVAILABLE = 72
     DEVICE_HUNG = 73
     DEVICE_FAULT = 74
+    DEVICE_GROUP_BROKEN = 75
 
 
 class WorkerError(ImageFleetError):
@@ -88,6 +89,13 @@ class DeviceFault(WorkerError):
     retryable = True
 
 
+class GroupBroken(WorkerError):
+    """A rank of the device group has died, or hangs; only a new group helps."""
+
+    code = "group_broken"
+    retryable = True
+
+
 class StorageUnavailable(WorkerError):
     """S3 does not answer, or answers that it cannot now."""
 
@@ -137,3 +145,13 @@ class LocalUnavailable(WorkerError):
     """A part of a fleet on one machine cannot be started."""
 
     code = "local_unavailable"
+
+
+#: How a worker process ends that cannot be opened because of such an error.
+EXIT_CODES: dict[type[WorkerError], ExitCode] = {
+    SettingsInvalid: ExitCode.SETTINGS_INVALID,
+    ModelUnavailable: ExitCode.MODEL_UNAVAILABLE,
+    StorageUnavailable: ExitCode.STORAGE_UNAVAILABLE,
+    StorageRefused: ExitCode.STORAGE_UNAVAILABLE,
+    GroupBroken: ExitCode.DEVICE_GROUP_BROKEN,
+}

@@ -29,6 +29,8 @@ class Studio:
     model: ModelSettings
     encoding: EncodingSettings
     worker: str
+    #: Told when this process ends of its own will, so that the ranks of its device group end, too.
+    farewell: Callable[[], None] = lambda: None
 
 
 @dataclass(frozen=True, slots=True)

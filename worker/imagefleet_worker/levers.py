@@ -19,8 +19,10 @@ _CACHES: dict[Cache, Any] = {
 Lever = tuple[str, bool, Callable[[], object]]
 
 
-def pull_levers(pipe: Any, settings: SpeedSettings, *, device: torch.device) -> None:
-    """Do to *pipe*, which is on the CPU, what *settings* ask for, and bring it to *device* or its offload.
+def pull_levers(pipe: Any, settings: SpeedSettings, *, device: torch.device | None) -> None:
+    """Do to *pipe* what *settings* ask for, and bring it from the CPU to *device* or its offload.
+
+    Without a *device* its parts stay where they are.
 
     Raises:
         ModelUnavailable: with the variable that does not fit the pipeline or the device, and why.
@@ -39,7 +41,7 @@ def pull_levers(pipe: Any, settings: SpeedSettings, *, device: torch.device) -> 
             ) from error
 
 
-def _levers(pipe: Any, denoiser: Any, settings: SpeedSettings, device: torch.device) -> list[Lever]:
+def _levers(pipe: Any, denoiser: Any, settings: SpeedSettings, device: torch.device | None) -> list[Lever]:
     """The calls in the order in which they can be made: weights, then hooks, then place, then code."""
     cache, offload, storage = settings.cache, settings.offload, settings.layerwise_casting
     return [
@@ -48,7 +50,7 @@ def _levers(pipe: Any, denoiser: Any, settings: SpeedSettings, device: torch.dev
         ("CHANNELS_LAST", settings.channels_last, lambda: _order_channels(pipe)),
         ("VAE_TILING", settings.vae_tiling, lambda: _call(pipe.vae, "enable_tiling")),
         ("VAE_SLICING", settings.vae_slicing, lambda: _call(pipe.vae, "enable_slicing")),
-        ("OFFLOAD", offload is Offload.NONE, lambda: pipe.to(device)),
+        ("OFFLOAD", offload is Offload.NONE and device is not None, lambda: pipe.to(device)),
         ("LAYERWISE_CASTING", storage is not StorageFormat.NONE, lambda: _cast(denoiser, storage)),
         ("CACHE", cache is not Cache.NONE, lambda: _enable_cache(denoiser, cache, settings.cache_options)),
         ("OFFLOAD", offload is not Offload.NONE, lambda: _offload(pipe, offload, device)),
@@ -87,8 +89,8 @@ def _enable_cache(denoiser: Any, cache: Cache, options: dict[str, Any]) -> None:
     denoiser.enable_cache(_CACHES[cache](**options))
 
 
-def _offload(pipe: Any, offload: Offload, device: torch.device) -> None:
-    if device.type == "cpu":
+def _offload(pipe: Any, offload: Offload, device: torch.device | None) -> None:
+    if device is None or device.type == "cpu":
         raise ValueError("there is no device whose memory it could spare")
     if offload is Offload.MODEL:
         pipe.enable_model_cpu_offload(device=device)

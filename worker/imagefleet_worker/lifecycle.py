@@ -19,15 +19,7 @@ from imagefleet_worker.counter import Counter
 from imagefleet_worker.deadlines import Deadlines
 from imagefleet_worker.draining import Drain
 from imagefleet_worker.envelopes import Malformed
-from imagefleet_worker.errors import (
-    ExitCode,
-    JobCanceled,
-    JobExpired,
-    ModelUnavailable,
-    SettingsInvalid,
-    StorageRefused,
-    StorageUnavailable,
-)
+from imagefleet_worker.errors import EXIT_CODES, ExitCode, JobCanceled, JobExpired, SettingsInvalid
 from imagefleet_worker.flights import Flights
 from imagefleet_worker.heartbeat import Heartbeat
 from imagefleet_worker.leases import Claimed, Leases
@@ -129,12 +121,8 @@ def open_worker(settings: Settings, *, worker: str, queues: tuple[str, ...]) -> 
                 metrics=process.metrics,
                 heartbeat=process.heartbeat,
             )
-        except StorageUnavailable as error:
-            _exit(ExitCode.STORAGE_UNAVAILABLE, error.message)
-        except StorageRefused as error:
-            _exit(ExitCode.STORAGE_UNAVAILABLE, error.message)
-        except ModelUnavailable as error:
-            _exit(ExitCode.MODEL_UNAVAILABLE, error.message)
+        except tuple(EXIT_CODES) as error:
+            _exit(EXIT_CODES[type(error)], error.message)
         process.presence.describe(
             device=process.desk.studio.engine.device_name, revision=process.desk.studio.engine.revision
         )
@@ -224,11 +212,18 @@ def drain(*, at_once: bool) -> None:
         flights=_process.flights,
         heartbeat=_process.heartbeat,
         seconds=_process.settings.worker.drain_s,
-        leave=_process.presence.leave,
+        leave=_leave,
     )
     if at_once:
         drain.hand_back()
     drain.begin()
+
+
+def _leave() -> None:
+    process = _opened()
+    process.presence.leave()
+    if process.desk:
+        process.desk.studio.farewell()
 
 
 def _exit(code: ExitCode, sentence: str) -> NoReturn:

@@ -1,6 +1,7 @@
 """Opening: builds what a process needs to make images, or says in one sentence why it cannot."""
 
 import os
+from collections.abc import Callable
 from typing import NoReturn
 
 import redis
@@ -13,6 +14,7 @@ from imagefleet_worker.engine import Engine
 from imagefleet_worker.errors import ExitCode, ModelUnavailable, StorageRefused
 from imagefleet_worker.flights import Flights
 from imagefleet_worker.generation import Studio
+from imagefleet_worker.group.opening import open_leader
 from imagefleet_worker.heartbeat import Heartbeat
 from imagefleet_worker.leases import Leases
 from imagefleet_worker.metrics import Metrics
@@ -40,6 +42,7 @@ def open_desk(
     Raises:
         StorageRefused, StorageUnavailable: where the bucket cannot be written to.
         ModelUnavailable: where the model cannot be loaded or makes no image.
+        GroupBroken, SettingsInvalid: where its device group cannot be formed.
     """
     studio = open_studio(settings, worker=worker)
     engine = studio.engine
@@ -73,7 +76,7 @@ def open_studio(settings: Settings, *, worker: str) -> Studio:
     with starting.phase("storage"):
         storage.check()
     with starting.phase("load"):
-        engine = Engine.load(settings.model, settings.engine, settings.speed)
+        engine, farewell = _open_engine(settings)
     if settings.model.warm_up:
         with starting.phase("warm_up"):
             engine.warm_up()
@@ -84,7 +87,14 @@ def open_studio(settings: Settings, *, worker: str) -> Studio:
         model=settings.model,
         encoding=settings.encoding,
         worker=worker,
+        farewell=farewell,
     )
+
+
+def _open_engine(settings: Settings) -> tuple[Engine, Callable[[], None]]:
+    if settings.group.has_ranks:
+        return open_leader(settings)
+    return Engine.load(settings.model, settings.engine, settings.speed, group=settings.group), lambda: None
 
 
 def _abandon(sentence: str) -> NoReturn:

@@ -12,13 +12,22 @@ from diffusers import DiffusionPipeline  # pyright: ignore[reportPrivateImportUs
 from imagefleet_worker.errors import ModelUnavailable
 from imagefleet_worker.levers import pull_levers
 from imagefleet_worker.quantization import quantization_of
-from imagefleet_worker.settings import ModelSettings, SpeedSettings
+from imagefleet_worker.settings import GroupKind, GroupSettings, ModelSettings, SpeedSettings
 
 _SAMPLE_BYTES = 65_536
 
 
-def load_pipeline(settings: ModelSettings, speed: SpeedSettings, *, device: torch.device, dtype: torch.dtype) -> Any:
+def load_pipeline(
+    settings: ModelSettings,
+    speed: SpeedSettings,
+    *,
+    device: torch.device,
+    dtype: torch.dtype,
+    group: GroupSettings | None = None,
+) -> Any:
     """The pipeline that *settings* name, with the levers of *speed*, on *device*, ready to be called.
+
+    Where *group* is balanced, its parts are on several devices.
 
     Only safetensors weights are read, code from the model's repository is never run.
 
@@ -28,7 +37,7 @@ def load_pipeline(settings: ModelSettings, speed: SpeedSettings, *, device: torc
     if not settings.source:
         raise ModelUnavailable("no model is set: set IMAGEFLEET_MODEL_SOURCE to a folder or a repository id")
     _be_quiet()
-    quantization = quantization_of(speed)
+    quantization, placing = quantization_of(speed), _placing(group)
     try:
         pipe: Any = DiffusionPipeline.from_pretrained(
             settings.source,
@@ -39,6 +48,7 @@ def load_pipeline(settings: ModelSettings, speed: SpeedSettings, *, device: torc
             local_files_only=settings.offline,
             trust_remote_code=False,
             **({"quantization_config": quantization} if quantization else {}),
+            **placing,
         )
     except Exception as error:
         raise ModelUnavailable(
@@ -49,7 +59,7 @@ def load_pipeline(settings: ModelSettings, speed: SpeedSettings, *, device: torc
     if getattr(pipe, "watermark", None) is not None:  # SDXL turns it on where a certain package happens to be there
         pipe.watermark = None
     _keep_vae_in_range(pipe)
-    pull_levers(pipe, speed, device=device)
+    pull_levers(pipe, speed, device=None if placing else device)
     return pipe
 
 
@@ -70,6 +80,12 @@ def revision_of(settings: ModelSettings) -> str:
             file.seek(max(0, size - _SAMPLE_BYTES))
             digest.update(file.read(_SAMPLE_BYTES))
     return f"sha256:{digest.hexdigest()}"
+
+
+def _placing(group: GroupSettings | None) -> dict[str, Any]:
+    if group is None or group.kind is not GroupKind.BALANCED:
+        return {}
+    return {"device_map": "balanced", "max_memory": group.memory or None}
 
 
 def _be_quiet() -> None:

@@ -12,6 +12,7 @@ from imagefleet_worker.errors import SettingsInvalid
 from imagefleet_worker.settings.conflicts import conflicts
 from imagefleet_worker.settings.devices import DevicesSettings
 from imagefleet_worker.settings.engine import EngineMode, EngineSettings
+from imagefleet_worker.settings.group import GroupKind, GroupSettings
 from imagefleet_worker.settings.model import Dtype, ModelSettings
 from imagefleet_worker.settings.process import HealthSettings, LimitSettings, LogFormat, MetricsSettings, WorkerSettings
 from imagefleet_worker.settings.queue import LeaseSettings, RedisSettings
@@ -27,6 +28,8 @@ __all__ = [
     "EncodingSettings",
     "EngineMode",
     "EngineSettings",
+    "GroupKind",
+    "GroupSettings",
     "HealthSettings",
     "LeaseSettings",
     "LimitSettings",
@@ -55,6 +58,7 @@ class Settings:
     model: ModelSettings
     engine: EngineSettings
     speed: SpeedSettings
+    group: GroupSettings
     storage: StorageSettings
     encoding: EncodingSettings
     webhook: WebhookSettings
@@ -85,7 +89,7 @@ class Settings:
             except ValidationError as error:
                 problems.append(f"{group.model_config.get('env_prefix')}*: {describe(error)}")
         if not problems:
-            problems += conflicts(values["engine"].mode, values["speed"])
+            problems += conflicts(values["engine"].mode, values["speed"], values["group"])
         if problems:
             raise SettingsInvalid("; ".join(problems))
         return cls(**values)

@@ -3,12 +3,13 @@
 from collections.abc import Iterator
 
 from imagefleet_worker.settings.engine import EngineMode
+from imagefleet_worker.settings.group import GroupKind, GroupSettings
 from imagefleet_worker.settings.speed import Cache, Offload, SpeedSettings, StorageFormat
 
 
-def conflicts(mode: EngineMode, speed: SpeedSettings) -> list[str]:
-    """What is wrong with *speed* in itself and under *mode*; empty where all fits together."""
-    return [*_with_mode(mode, speed), *_with_each_other(speed)]
+def conflicts(mode: EngineMode, speed: SpeedSettings, group: GroupSettings) -> list[str]:
+    """What is wrong with *speed* in itself, under *mode* and in *group*; empty where all fits together."""
+    return [*_with_mode(mode, speed), *_with_each_other(speed), *_with_group(group, speed)]
 
 
 def _with_mode(mode: EngineMode, speed: SpeedSettings) -> Iterator[str]:
@@ -69,4 +70,28 @@ def _with_each_other(speed: SpeedSettings) -> Iterator[str]:
         yield (
             "IMAGEFLEET_SPEED_QUANTIZATION_OPTIONS is set without IMAGEFLEET_SPEED_QUANTIZATION: "
             "say which backend they are for"
+        )
+
+
+def _with_group(group: GroupSettings, speed: SpeedSettings) -> Iterator[str]:
+    offloads = speed.offload is not Offload.NONE
+    if group.kind is GroupKind.BALANCED and offloads:
+        yield (
+            "IMAGEFLEET_SPEED_OFFLOAD and IMAGEFLEET_GROUP_KIND=balanced do not go together: both say where the parts of "
+            "the model are; leave one out"
+        )
+    if not group.has_ranks:
+        return
+    pulled = {
+        "COMPILE": speed.compile,
+        "FUSE_QKV": speed.fuse_qkv,
+        "LAYERWISE_CASTING": speed.layerwise_casting is not StorageFormat.NONE,
+        "CACHE": speed.cache is not Cache.NONE,
+        "QUANTIZATION": bool(speed.quantization),
+        "OFFLOAD": offloads,
+    }
+    for name in (name for name, is_pulled in pulled.items() if is_pulled):
+        yield (
+            f"IMAGEFLEET_SPEED_{name} and IMAGEFLEET_GROUP_KIND={group.kind.value} do not go together: each rank has only "
+            "a part of the model or of the image; leave one out"
         )

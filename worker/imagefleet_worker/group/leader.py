@@ -1,0 +1,112 @@
+"""The leader: rank 0, which takes the jobs of the whole group and renders each of them with all ranks in lockstep."""
+
+import os
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from PIL import Image
+
+from imagefleet.jobs import GenerationJob
+from imagefleet_worker.errors import ExitCode, GroupBroken
+from imagefleet_worker.families import family_of
+from imagefleet_worker.group import words
+from imagefleet_worker.group.channel import Channel
+from imagefleet_worker.group.words import GO, HALT, LEAVE, Kind, Word
+from imagefleet_worker.rendering import OnStep, Renderer
+
+
+class Leader(Renderer):
+    """A renderer whose every job is rendered by the followers behind *channels*, too.
+
+    A follower that dies, hangs or cannot do what the leader does ends the process, and with it the group: its jobs are
+    redelivered. Nothing less would help, for the ranks wait for each other in the middle of the model.
+    """
+
+    def __init__(self, pipe: Any, channels: Sequence[Channel], *, timeout_s: float) -> None:
+        super().__init__(pipe, family_of(pipe))
+        self._channels = channels
+        self._timeout_s = timeout_s
+        self._turn = threading.Lock()
+        self._changed = threading.Condition()
+        self._busy: set[Channel] = set()
+        self._job = 0
+        self._is_leaving = False
+        for channel in channels:
+            channel.beat()
+            threading.Thread(target=self._hear, args=(channel,), name="group-leader", daemon=True).start()
+
+    def render(
+        self, job: GenerationJob, *, seeds: Sequence[int], on_step: OnStep, on_last_step: Callable[[], None]
+    ) -> list[Image.Image]:
+        """As `Renderer.render`. Whether to go on after a step is decided here, once for all ranks."""
+
+        def on_step_of_all(done: int, total: int) -> None:
+            try:
+                on_step(done, total)
+            except BaseException:
+                self._tell(HALT)
+                raise
+            self._tell(GO)
+
+        with self._turn:
+            with self._changed:
+                self._busy = set(self._channels)
+                self._job += 1
+            self._tell(words.render(job, tuple(seeds)))
+            try:
+                return super().render(job, seeds=seeds, on_step=on_step_of_all, on_last_step=on_last_step)
+            finally:
+                self._wait_for_all()
+                self._job += 1
+
+    def leave(self) -> None:
+        """Send the followers home: this process ends."""
+        self._is_leaving = True
+        for channel in self._channels:
+            try:
+                channel.send(LEAVE)
+            except GroupBroken:  # it has left already
+                continue
+
+    def _tell(self, word: Word) -> None:
+        try:
+            for channel in self._channels:
+                channel.send(word)
+        except GroupBroken as error:
+            self._break_up(error.message)
+
+    def _hear(self, channel: Channel) -> None:
+        try:
+            while True:
+                self._note(channel, channel.receive())
+        except (GroupBroken, ValueError) as error:
+            self._break_up(str(error))
+
+    def _note(self, channel: Channel, word: Word) -> None:
+        if word.kind is not Kind.DONE:
+            raise ValueError(f"{channel.other} said {word.kind.value} where only done makes sense")
+        with self._changed:
+            self._busy.discard(channel)
+            self._changed.notify_all()
+        if word.error:  # the leader meets the same error in this moment, or waits for that rank in vain
+            sentence = f"{channel.other} failed alone: {word.error}"
+            timer = threading.Timer(self._timeout_s, self._break_up_in, (self._job, sentence))
+            timer.daemon = True
+            timer.start()
+
+    def _break_up_in(self, job: int, sentence: str) -> None:
+        if self._job == job:
+            self._break_up(sentence)
+
+    def _wait_for_all(self) -> None:
+        with self._changed:
+            if not self._changed.wait_for(lambda: not self._busy, timeout=self._timeout_s):
+                names = ", ".join(channel.other for channel in self._busy)
+                self._break_up(f"{names} did not end the job with the leader within {self._timeout_s:g} s")
+
+    def _break_up(self, sentence: str) -> None:
+        if self._is_leaving:
+            return
+        os.write(2, f"imagefleet: the device group is broken: {sentence}; ending the process\n".encode())
+        os._exit(ExitCode.DEVICE_GROUP_BROKEN)
