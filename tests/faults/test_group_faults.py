@@ -18,7 +18,7 @@ from imagefleet_worker.errors import ExitCode
 
 JOB = {"prompt": "a lighthouse at dusk", "seed": 3, "steps": 200}
 TIMEOUT_S = 5
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(400)
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,7 @@ def start(fleet: Fleet) -> Iterator[Callable[..., Group]]:
     def start(launcher: Sequence[str] | None = None, **env: str) -> Group:
         child = start_group(fleet, {**group_environment("context", timeout_s=TIMEOUT_S), **env}, launcher=launcher)
         try:
-            wait_until_ready(child)
+            wait_until_ready(child, 200)
         finally:
             groups.append(Group(child))
         return groups[-1]

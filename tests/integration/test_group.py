@@ -27,6 +27,7 @@ from imagefleet_worker.errors import ExitCode
 from imagefleet_worker.group.places import Place
 
 JOB = GenerationJob(prompt="a lighthouse at dusk", steps=4, seed=3, width=64, height=64)
+pytestmark = pytest.mark.timeout(300)  # starting two ranks is slow on a busy machine
 
 
 def test_each_way_gives_the_images_of_one_process(engines: Engines) -> None:
@@ -40,7 +41,7 @@ def test_each_way_gives_the_images_of_one_process(engines: Engines) -> None:
         place = Place(rank=rank, size=2, local_rank=rank, host="127.0.0.1", port=port)
         command = [sys.executable, "-m", "tests.support.group_parity", folder]
         env = {**clean_environment(), **place.environment()}
-        return subprocess.run(command, env=env, capture_output=True, text=True, timeout=110, check=False)
+        return subprocess.run(command, env=env, capture_output=True, text=True, timeout=280, check=False)
 
     with ThreadPoolExecutor(2) as pool:
         leader, follower = pool.map(run, (0, 1))
@@ -66,7 +67,7 @@ def members(group: Child) -> dict[int, psutil.Process]:
 def group(fleet: Fleet) -> Iterator[Child]:
     group = start_group(fleet, group_environment("context", timeout_s=10))
     try:
-        wait_until_ready(group)
+        wait_until_ready(group, 200)
         yield group
     finally:
         end_group(group, {})

@@ -21,7 +21,14 @@ from imagefleet_worker.group.plans import Plan
 from imagefleet_worker.group.words import GO, HALT, Kind, Word
 from imagefleet_worker.pipelines import load_pipeline
 from imagefleet_worker.rendering import OnStep
-from imagefleet_worker.settings import EngineMode, EngineSettings, GroupKind, GroupSettings, ModelSettings, SpeedSettings
+from imagefleet_worker.settings import (
+    EngineMode,
+    EngineSettings,
+    GroupKind,
+    GroupSettings,
+    ModelSettings,
+    SpeedSettings,
+)
 
 JOB = GenerationJob(prompt="a map of an island", steps=4, seed=1, width=64, height=64, guidance_scale=1.0)
 

@@ -68,3 +68,23 @@ def test_weights_only_quantization_goes_with_every_mode(monkeypatch):
     for mode in EngineMode:
         monkeypatch.setenv("IMAGEFLEET_ENGINE_MODE", mode)
         assert Settings.load().speed.quantization_options == {"quant_type": "Int8WeightOnlyConfig"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "speed", "sentence"),
+    [
+        ("balanced", {"OFFLOAD": "group"}, "both say where the parts of the model are"),
+        ("context", {"COMPILE": "true"}, "each rank has only a part"),
+        ("tensor", {"FUSE_QKV": "true"}, "each rank has only a part"),
+        ("context", {"LAYERWISE_CASTING": "float8_e4m3fn"}, "each rank has only a part"),
+        ("tensor", {"QUANTIZATION": "bitsandbytes_4bit"}, "each rank has only a part"),
+        ("context", {"OFFLOAD": "group"}, "each rank has only a part"),
+    ],
+)
+def test_what_does_not_fit_a_device_group_is_refused(monkeypatch, kind, speed, sentence):
+    for name, value in speed.items():
+        monkeypatch.setenv(f"IMAGEFLEET_SPEED_{name}", value)
+    Settings.load()
+    monkeypatch.setenv("IMAGEFLEET_GROUP_KIND", kind)
+    with pytest.raises(SettingsInvalid, match=sentence):
+        Settings.load()

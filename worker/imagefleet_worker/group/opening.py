@@ -68,5 +68,5 @@ def _load(settings: Settings, place: Place) -> Any:
     pipe = load_pipeline(settings.model, settings.speed, device=device, dtype=dtype)
     check_family(pipe)
     join(place, device=device)
-    spread(pipe, plan, device=device)
+    spread(pipe, plan, device=device, attention=settings.speed.attention)
     return pipe

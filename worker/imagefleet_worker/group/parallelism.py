@@ -44,8 +44,10 @@ def check_family(pipe: Any) -> None:
         )
 
 
-def spread(pipe: Any, plan: Plan, *, device: torch.device) -> None:
+def spread(pipe: Any, plan: Plan, *, device: torch.device, attention: str = "") -> None:
     """Spread the transformer of *pipe* over the ranks, which have all joined torch.distributed and all call this.
+
+    *attention* is the backend that it has been given; where that is empty, a ring gets one that it can work with.
 
     Raises:
         ModelUnavailable: where this model, device or attention cannot be spread so.
@@ -53,7 +55,7 @@ def spread(pipe: Any, plan: Plan, *, device: torch.device) -> None:
     transformer = pipe.transformer
     try:
         if plan.ring > 1:
-            _use_ring_attention(transformer, device=device)
+            _use_ring_attention(transformer, device=device, attention=attention)
         if device.type == "cpu":
             _admit_cpu(transformer)
         transformer.enable_parallelism(config=config_of(plan))
@@ -61,14 +63,15 @@ def spread(pipe: Any, plan: Plan, *, device: torch.device) -> None:
         raise ModelUnavailable(f"{type(transformer).__name__} cannot be spread over this group: {error}") from error
 
 
-def _use_ring_attention(transformer: Any, *, device: torch.device) -> None:
+def _use_ring_attention(transformer: Any, *, device: torch.device, attention: str) -> None:
     # A ring adds partial results up by their log-sum-exp, which torch's plain attention does not give back.
     if device.type == "cpu":
         raise ModelUnavailable(
             "ring attention needs CUDA devices, for a CPU's attention lacks the log-sum-exp: leave "
             "IMAGEFLEET_GROUP_RING_DEGREE out"
         )
-    transformer.set_attention_backend("_native_cudnn")
+    if not attention:
+        transformer.set_attention_backend("_native_cudnn")
 
 
 def _admit_cpu(transformer: Any) -> None:

@@ -77,8 +77,8 @@ def _with_group(group: GroupSettings, speed: SpeedSettings) -> Iterator[str]:
     offloads = speed.offload is not Offload.NONE
     if group.kind is GroupKind.BALANCED and offloads:
         yield (
-            "IMAGEFLEET_SPEED_OFFLOAD and IMAGEFLEET_GROUP_KIND=balanced do not go together: both say where the parts of "
-            "the model are; leave one out"
+            "IMAGEFLEET_SPEED_OFFLOAD and IMAGEFLEET_GROUP_KIND=balanced do not go together: both say where the parts "
+            "of the model are; leave one out"
         )
     if not group.has_ranks:
         return
@@ -92,6 +92,6 @@ def _with_group(group: GroupSettings, speed: SpeedSettings) -> Iterator[str]:
     }
     for name in (name for name, is_pulled in pulled.items() if is_pulled):
         yield (
-            f"IMAGEFLEET_SPEED_{name} and IMAGEFLEET_GROUP_KIND={group.kind.value} do not go together: each rank has only "
-            "a part of the model or of the image; leave one out"
+            f"IMAGEFLEET_SPEED_{name} and IMAGEFLEET_GROUP_KIND={group.kind.value} do not go together: each rank has "
+            "only a part of the model or of the image; leave one out"
         )
