@@ -16,7 +16,7 @@ from imagefleet.results import JobStatus
 from imagefleet_worker.children import Child
 from imagefleet_worker.errors import ExitCode
 
-JOB = {"prompt": "a lighthouse at dusk", "seed": 3, "steps": 200}
+JOB = {"prompt": "a lighthouse at dusk", "seed": 3}
 TIMEOUT_S = 5
 pytestmark = pytest.mark.timeout(400)
 
@@ -40,9 +40,9 @@ class Group:
         self.child = child
         self.ranks = ranks(child)
 
-    def begin(self, client: Client) -> str:
+    def begin(self, client: Client, *, steps: int = 200) -> str:
         """The id of a job that is some steps on its way."""
-        job_id = client.submit(JOB)
+        job_id = client.submit(JOB, steps=steps)
         wait_until(lambda: client.get(job_id).progress, 30)
         return job_id
 
@@ -148,7 +148,7 @@ def test_launchers_that_people_have_start_a_group(client: Client, start: Callabl
     assert sorted(group.ranks) == [0, 1]
     result = client.result(client.submit(JOB, steps=4), timeout_s=60).raise_for_status()
     assert str(result.worker).startswith("group@")
-    job_id = group.begin(client)
+    job_id = group.begin(client, steps=60)
 
     group.child.stop(60)
 
