@@ -50,7 +50,7 @@ def pod_specs(objects: list[Object]) -> dict[str, Object]:
     return {
         found["metadata"]["name"]: found["spec"]["template"]["spec"]
         for found in objects
-        if found["kind"] in ("Deployment", "StatefulSet")
+        if found["kind"] in ("Deployment", "StatefulSet", "Job")
     }
 
 

@@ -15,7 +15,7 @@ SECRETS = {"secret:url": "redis://127.0.0.1", "secret:secrets": "whsec_c2VjcmV0L
 
 def workers(name: str, changes: Object | None = None) -> dict[str, Object]:
     specs = pod_specs(render(name, changes))
-    return {workload: spec for workload, spec in specs.items() if spec["containers"][0]["name"] != "redis"}
+    return {workload: spec for workload, spec in specs.items() if spec["containers"][0]["name"] in ("worker", "sender")}
 
 
 def variables() -> set[str]:

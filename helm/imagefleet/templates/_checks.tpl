@@ -34,8 +34,10 @@
 {{- $where := printf "model %s: " .model.alias -}}
 {{- $source := .model.source -}}
 {{- if eq .model.alias "webhooks" }}{{ fail (print $where "this alias is taken by the queue of webhooks: choose another") }}{{ end -}}
-{{- if has .model.alias (list "sender" "redis") }}{{ fail (print $where "this alias is the name of another part of the chart: choose another") }}{{ end -}}
-{{- if gt (int .model.gpus.count) 1 }}{{ fail (printf "%sgpus.count is %d, but a worker process owns one device: set 1 and raise replicas" $where (int .model.gpus.count)) }}{{ end -}}
+{{- if has .model.alias (list "sender" "redis" "flower") }}{{ fail (print $where "this alias is the name of another part of the chart: choose another") }}{{ end -}}
+{{- if and (gt (int .model.gpus.count) 1) (eq .model.group.kind "none") }}{{ fail (printf "%sgpus.count is %d, but a worker owns one device: set 1 and raise replicas, or make the %d a device group with group.kind" $where (int .model.gpus.count) (int .model.gpus.count)) }}{{ end -}}
+{{- if and (lt (int .model.gpus.count) 2) (ne .model.group.kind "none") }}{{ fail (printf "%sgroup.kind is %s, which needs gpus.count of 2 or more" $where .model.group.kind) }}{{ end -}}
+{{- if and $source.prefetch (not (and (eq $source.kind "hub") $source.cacheClaim)) }}{{ fail (print $where "source.prefetch needs source.kind=hub and source.cacheClaim, the volume that the Job and the pods share") }}{{ end -}}
 {{- if and (eq $source.kind "hub") (not (and $source.repository $source.revision)) }}{{ fail (print $where "source.kind=hub needs source.repository and source.revision (the commit, 40 hex digits)") }}{{ end -}}
 {{- if and (eq $source.kind "claim") (not $source.claim) }}{{ fail (print $where "source.kind=claim needs source.claim, the name of the PersistentVolumeClaim") }}{{ end -}}
 {{- if and (eq $source.kind "image") (not (hasPrefix "/" $source.path)) }}{{ fail (print $where "source.kind=image needs source.path, the absolute folder of the model in the image") }}{{ end -}}
@@ -58,6 +60,8 @@
   "IMAGEFLEET_METRICS_PORT" "metrics.port"
   "IMAGEFLEET_METRICS_ADDRESS" "nothing: Prometheus needs it"
   "IMAGEFLEET_MODEL_ALIAS" "models[].alias"
+  "IMAGEFLEET_GROUP_KIND" "models[].group.kind"
+  "IMAGEFLEET_GROUP_SIZE" "models[].gpus.count"
   "IMAGEFLEET_MODEL_SOURCE" "models[].source"
   "IMAGEFLEET_MODEL_REVISION" "models[].source.revision"
   "IMAGEFLEET_MODEL_VARIANT" "models[].source.variant"

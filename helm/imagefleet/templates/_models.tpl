@@ -51,18 +51,24 @@
   image: {{ include "imagefleet.image" .root | quote }}
   imagePullPolicy: {{ .root.Values.image.pullPolicy }}
   command:
-    - python
+    - python3
     - -c
     - |
       import json, os
       from huggingface_hub import snapshot_download
       patterns = json.loads(os.environ["FETCH_FILES"]) or None
       print(snapshot_download(os.environ["FETCH_REPOSITORY"], revision=os.environ["FETCH_REVISION"], allow_patterns=patterns))
+      {{- if $source.prefetch }}
+      open(os.environ["FETCHED"], "w").close()
+      {{- end }}
   env:
     - {name: FETCH_REPOSITORY, value: {{ $source.repository | quote }}}
     - {name: FETCH_REVISION, value: {{ $source.revision | quote }}}
     - {name: FETCH_FILES, value: {{ toJson $source.files | quote }}}
     - {name: HF_HOME, value: /models/huggingface}
+    {{- if $source.prefetch }}
+    - {name: FETCHED, value: {{ include "imagefleet.fetched" .model }}}
+    {{- end }}
     {{- with $source.tokenSecret }}
     - name: HF_TOKEN
       valueFrom: {secretKeyRef: {name: {{ . | quote }}, key: token}}
@@ -74,4 +80,31 @@
   volumeMounts:
     - {name: models, mountPath: /models}
     - {name: tmp, mountPath: /tmp}
+{{- end -}}
+
+
+{{/* Tells one source from another. */}}
+{{- define "imagefleet.sourceHash" -}}
+{{- pick .source "repository" "revision" "files" | toJson | sha256sum | trunc 8 -}}
+{{- end -}}
+
+{{/* The file that says that a model has been fetched whole. */}}
+{{- define "imagefleet.fetched" -}}
+/models/huggingface/.imagefleet-{{ include "imagefleet.sourceHash" . }}
+{{- end -}}
+
+{{/* The init container that waits for the Job that fetches. Takes (dict "root" $ "model" model). */}}
+{{- define "imagefleet.await" -}}
+- name: await
+  image: {{ include "imagefleet.image" .root | quote }}
+  imagePullPolicy: {{ .root.Values.image.pullPolicy }}
+  command: [sh, -c, 'until [ -e "$FETCHED" ]; do sleep 2; done']
+  env:
+    - {name: FETCHED, value: {{ include "imagefleet.fetched" .model }}}
+  resources:
+    requests: {cpu: 10m, memory: 16Mi}
+    limits: {memory: 32Mi}
+  securityContext: {{ include "imagefleet.containerSecurity" .root | fromYaml | toJson }}
+  volumeMounts:
+    - {name: models, mountPath: /models, readOnly: true}
 {{- end -}}

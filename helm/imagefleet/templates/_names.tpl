@@ -46,3 +46,15 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | quote }}
 {{ .Values.image.repository }}:{{ default .Chart.AppVersion .Values.image.tag }}
 {{- end -}}
 {{- end -}}
+
+{{/* The image of senders and Flower. */}}
+{{- define "imagefleet.lightImage" -}}
+{{- $light := .Values.lightImage -}}
+{{- if not $light.repository -}}
+{{ include "imagefleet.image" . }}
+{{- else if $light.digest -}}
+{{ $light.repository }}@{{ $light.digest }}
+{{- else -}}
+{{ $light.repository }}:{{ default .Chart.AppVersion $light.tag }}
+{{- end -}}
+{{- end -}}

@@ -112,3 +112,9 @@ imagePullSecrets:
 securityContext:
   {{- include "imagefleet.podSecurity" . | nindent 2 }}
 {{- end -}}
+
+
+{{/* Workers send events where Flower listens to them: without -E it hears of no job that begins. */}}
+{{- define "imagefleet.events" -}}
+{{- if .Values.flower.enabled }}, -E{{ end -}}
+{{- end -}}
