@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -64,6 +66,13 @@ def wait_for(client: Client, name: str, state: WorkerState, timeout_s: float = 3
     return wait_until(found, timeout_s, every_s=0.1)
 
 
+def top(fleet: Fleet) -> dict[str, Any]:
+    """What `imagefleet top --once --json` prints."""
+    program = Path(sys.executable).parent / "imagefleet"
+    command = [program, "--redis-url", fleet.redis.url, "top", "--once", "--json"]
+    return json.loads(subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout)
+
+
 def test_a_worker_says_what_it_is(client: Client, fleet: Fleet, gpu0: Child) -> None:
     worker = wait_for(client, "gpu0", WorkerState.READY)
     assert (worker.model, worker.mode, worker.queues) == ("default", "merge", ("imagefleet.default",))
@@ -78,7 +87,9 @@ def test_a_worker_says_what_it_is(client: Client, fleet: Fleet, gpu0: Child) -> 
         assert 0 < raw.pttl(Keys().worker(worker.id)) <= TTL_S * 1000
 
 
-def test_running_jobs_are_shown_with_their_steps_and_what_was_made_counts(client: Client, gpu0: Child) -> None:
+def test_running_jobs_are_shown_with_their_steps_and_what_was_made_counts(
+    client: Client, fleet: Fleet, gpu0: Child
+) -> None:
     jobs = [client.submit(**{**JOB, "steps": 120}) for _ in range(2)]
 
     def both_step() -> Worker | None:
@@ -92,6 +103,9 @@ def test_running_jobs_are_shown_with_their_steps_and_what_was_made_counts(client
     assert {job.total for job in worker.jobs} == {120}
     queue = client.queues()[0]
     assert (queue.name, queue.running, queue.workers, queue.waiting) == ("imagefleet.default", 2, 1, 0)
+    seen = top(fleet)
+    assert {job["id"] for each in seen["workers"] for job in each["jobs"]} == set(jobs)
+    assert seen["queues"][0]["running"] == 2
     before = worker.images
     for result in client.as_completed(jobs, timeout_s=60):
         result.raise_for_status()
