@@ -74,6 +74,11 @@ class Team:
         """Queue *count* jobs."""
         return self.client.submit_many([{"prompt": PROMPT, "seed": seed} for seed in range(count)])
 
+    def settle(self) -> None:
+        """Wait until Redis has rewritten its append-only file, which it does after many jobs were queued at once."""
+        while self.raw.info("persistence")["aof_rewrite_in_progress"]:  # type: ignore[index]  # as above
+            time.sleep(0.1)
+
     def waiting(self) -> int:
         """How many jobs wait."""
         return self.client.queue_length()

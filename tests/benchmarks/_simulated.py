@@ -18,7 +18,6 @@ from tests.benchmarks._board import Board
 from imagefleet.jobs import GenerationJob
 from imagefleet.results import Artifact
 from imagefleet_worker.leases import Claimed, Leases
-from imagefleet_worker.turns import Turns
 
 _JOB_S = float(os.environ.get("SIMULATED_JOB_S", "0.5"))
 _STEPS = 4
@@ -32,7 +31,10 @@ class Engine:
     revision = "simulated"
 
     def __init__(self) -> None:
-        self._turns = Turns(1)
+        self._device = threading.Lock()
+        self._counting = threading.Lock()
+        self._wanted = 0
+        self._on_room: Callable[[], None] = lambda: None
 
     @classmethod
     def load(cls, *_: Any) -> "Engine":
@@ -50,27 +52,33 @@ class Engine:
         self, job: GenerationJob, *, seed: int, on_step: Callable[[int, int], None], exclusive: bool
     ) -> list[Any]:
         """Take the time of a job."""
-        with self._turns.visit(is_exclusive=exclusive) as visit:
+        self._want(+1)
+        with self._device:
             _slot.begin()
             for step in range(1, _STEPS + 1):
                 if step == _STEPS:
-                    visit.end_soon()
+                    self._want(-1)
                 threading.Event().wait(_JOB_S / _STEPS)
                 on_step(step, _STEPS)
             _slot.end()
         return [Image.new("RGB", (8, 8), (seed % 255, 0, 0))]
 
     def has_room(self, *, coming: int = 0) -> bool:
-        """As the real one."""
-        return self._turns.has_room(coming=coming)
+        """Whether the device is free for one more than *coming*, or will be after the step that runs."""
+        return coming + self._wanted < 1
 
     def call_when_room(self, function: Callable[[], None]) -> None:
         """As the real one."""
-        self._turns.on_room = function
+        self._on_room = function
 
     def stats(self) -> dict[str, float]:
         """For the registry of workers."""
-        return {"jobs": self._turns.count()}
+        return {"jobs": self._wanted}
+
+    def _want(self, change: int) -> None:
+        with self._counting:
+            self._wanted += change
+        self._on_room()
 
     def memory(self) -> dict[str, float]:
         """None."""

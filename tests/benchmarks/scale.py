@@ -96,6 +96,8 @@ def at_depth(group: Team, workers: int, depth: int, seconds: float) -> dict[str,
     """All devices have work while *depth* jobs wait."""
     group.submit(depth)
     time.sleep(4 * JOB_S)
+    group.settle()
+    group.submit(max(0, depth - group.waiting()))
     window = watch(group, seconds, depth=depth)
     group.empty()
     return {"depth": depth, "redis_memory_mb": window.redis.memory_bytes / 2**20, **window.report(workers)}
