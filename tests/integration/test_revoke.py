@@ -128,8 +128,8 @@ def test_revoke_of_a_job_that_no_client_submitted_ends_it_with_its_labels(
 
 
 def test_revoke_after_success_changes_nothing(client: Client, app: Celery) -> None:
-    job_id = client.submit({**JOB, "steps": 2})
-    assert client.result(job_id, timeout_s=60).status is JobStatus.SUCCEEDED
+    job_id = send(app, {**JOB, "steps": 2})
+    assert app.AsyncResult(job_id).get(timeout=60)["status"] == "succeeded"
 
     app.control.revoke(job_id, terminate=True, reply=True, timeout=2)
 
