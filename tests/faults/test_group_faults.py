@@ -1,5 +1,6 @@
 """Device groups under fire: never is half of one left, and its job is made by another worker."""
 
+import itertools
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ from imagefleet_worker.errors import ExitCode
 
 JOB = {"prompt": "a lighthouse at dusk", "seed": 3}
 TIMEOUT_S = 5
+NUMBERS = itertools.count()  # each process has a name, and so a log, of its own
 pytestmark = pytest.mark.timeout(400)
 
 
@@ -57,7 +59,8 @@ def start(fleet: Fleet) -> Iterator[Callable[..., Group]]:
     groups: list[Group] = []
 
     def start(launcher: Sequence[str] | None = None, **env: str) -> Group:
-        child = start_group(fleet, {**group_environment("context", timeout_s=TIMEOUT_S), **env}, launcher=launcher)
+        values = {**group_environment("context", timeout_s=TIMEOUT_S), **env}
+        child = start_group(fleet, values, name=f"group{next(NUMBERS)}", launcher=launcher)
         try:
             wait_until_ready(child, 200)
         finally:
@@ -71,11 +74,11 @@ def start(fleet: Fleet) -> Iterator[Callable[..., Group]]:
 
 def made_elsewhere(fleet: Fleet, client: Client, job_id: str) -> None:
     """Another worker makes the job in its second attempt."""
-    worker = fleet.worker("other")
+    worker = fleet.worker(f"other{next(NUMBERS)}")
     result = client.result(job_id, timeout_s=60)
     worker.stop(30)
     assert (result.status, result.attempts) == (JobStatus.SUCCEEDED, 2)
-    assert str(result.worker).startswith("other@")
+    assert str(result.worker).startswith("other")
 
 
 def test_a_killed_follower_ends_its_group(fleet: Fleet, client: Client, start: Callable[..., Group]) -> None:
@@ -147,7 +150,7 @@ def test_launchers_that_people_have_start_a_group(client: Client, start: Callabl
     group = start(LAUNCHERS[launcher])
     assert sorted(group.ranks) == [0, 1]
     result = client.result(client.submit(JOB, steps=4), timeout_s=60).raise_for_status()
-    assert str(result.worker).startswith("group@")
+    assert str(result.worker).startswith("group")
     job_id = group.begin(client, steps=60)
 
     group.child.stop(60)

@@ -1,5 +1,6 @@
 """The ranks of a device group agree on every step; what cannot be spread is refused."""
 
+import os
 import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -31,6 +32,14 @@ from imagefleet_worker.settings import (
 )
 
 JOB = GenerationJob(prompt="a map of an island", steps=4, seed=1, width=64, height=64, guidance_scale=1.0)
+
+
+@pytest.fixture(autouse=True)
+def _fail_where_a_group_would_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    def end(code: int) -> None:
+        raise AssertionError(f"the group ended with {code}")
+
+    monkeypatch.setattr(os, "_exit", end)
 
 
 @pytest.fixture

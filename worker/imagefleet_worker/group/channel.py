@@ -41,7 +41,7 @@ class Channel:
             with self._sending:
                 self._connection.sendall(word.line())
         except OSError as error:
-            raise GroupBroken(f"{self.other} does not listen any more: {error}") from error
+            raise GroupBroken(f"{self.other} has ended: {error}") from error
 
     def receive(self) -> Word:
         """Wait for the next word that is no beat, for as long as there are beats.
@@ -66,7 +66,7 @@ class Channel:
             except TimeoutError:
                 continue
             except OSError as error:
-                raise GroupBroken(f"the line to {self.other} is broken: {error}") from error
+                raise GroupBroken(f"{self.other} has ended: {error}") from error
             if not data:
                 raise GroupBroken(f"{self.other} has ended")
             return data
