@@ -28,7 +28,7 @@ from imagefleet.jobs import DEFAULT_LIMITS, GenerationJob, ImageFormat, JobLimit
 from imagefleet.overview import Overview, Queue
 from imagefleet.results import Artifact, JobError, JobResult, JobStatus, JobUpdate, StepsDone, Timings
 from imagefleet.settings import ClientSettings, SettingsInvalid
-from imagefleet.snapshots import JobEvent, Progress, Snapshot
+from imagefleet.snapshots import JobEvent, Preview, Progress, Snapshot
 from imagefleet.workers import RunningJob, Worker, WorkerState
 
 __all__ = [
@@ -52,6 +52,7 @@ __all__ = [
     "JobStatus",
     "JobUpdate",
     "Overview",
+    "Preview",
     "Progress",
     "Queue",
     "QueueFull",

@@ -121,6 +121,8 @@ class GenerationJob(BaseModel):
     """A name that jobs share, so that they can be canceled together."""
     presign: bool = False
     """Put a presigned download URL into each artifact of the result."""
+    preview_every: Annotated[int, Field(ge=1)] | None = None
+    """After every so many steps a small picture of the first image comes with the progress; without it none."""
     webhook: Webhook | None = None
     """Where to announce what becomes of the job."""
     metadata: dict[str, JsonValue] = Field(default_factory=dict)

@@ -84,6 +84,10 @@ class Keys:
         """Channel: what happens to a job."""
         return f"{self.prefix}imagefleet:events:{job_id}"
 
+    def preview(self, job_id: str) -> str:
+        """String: the last preview of a running job, as JSON."""
+        return f"{self.prefix}imagefleet:preview:{job_id}"
+
     def gone(self, url: str) -> str:
         """String: that the receiver at *url* wants no more webhooks."""
         return f"{self.prefix}imagefleet:webhooks:gone:{hashlib.sha256(url.encode()).hexdigest()[:32]}"

@@ -18,6 +18,7 @@ Command = tuple[str | int | float, ...]
 
 #: A record of a job that has not ended outlives any reasonable wait, and yet not for ever.
 PENDING_TTL_S: Final = 30 * 86_400
+_PREVIEW_TTL_S: Final = 10
 
 _NOW = "local t = redis.call('TIME'); local now = tonumber(t[1]) + tonumber(t[2]) / 1e6\n"
 
@@ -84,8 +85,8 @@ return {seen[2] and 'canceled' or 'started', attempts, queued}
 """
 )
 
-# KEYS: record, owners, deadlines. ARGV: token, owner, status, result, time to live, channel, event, job id, prefix of
-# groups, then for each message to send: list, message.
+# KEYS: record, owners, deadlines, preview. ARGV: token, owner, status, result, time to live, channel, event, job id,
+# prefix of groups, then for each message to send: list, message.
 _FINISH = (
     _NOW
     + LEAVE
@@ -96,6 +97,7 @@ if status and status ~= 'queued' and status ~= 'running' then return status end
 leave(KEYS[1], ARGV[8], ARGV[9], KEYS[3])
 redis.call('HSET', KEYS[1], 'status', ARGV[3], 'result', ARGV[4], 'ended_at', string.format('%.6f', now))
 redis.call('HDEL', KEYS[1], 'progress', 'webhook', 'metadata', 'cancel')
+redis.call('DEL', KEYS[4])
 redis.call('EXPIRE', KEYS[1], ARGV[5])
 for i = 10, #ARGV, 2 do redis.call('LPUSH', ARGV[i], ARGV[i + 1]) end
 redis.call('PUBLISH', ARGV[6], ARGV[7])
@@ -137,10 +139,12 @@ redis.call('EXPIRE', KEYS[2], ARGV[3])
 return 1
 """
 
-# KEYS: record. ARGV: done/total, channel, event.
+# KEYS: record, preview. ARGV: done/total, channel, event, preview (empty: as before), its time to live.
 _PROGRESS = """
 if redis.call('HGET', KEYS[1], 'status') ~= 'running' then return 0 end
 redis.call('HSET', KEYS[1], 'progress', ARGV[1])
+if ARGV[4] ~= '' then redis.call('SET', KEYS[2], ARGV[4]) end
+redis.call('EXPIRE', KEYS[2], ARGV[5])
 return redis.call('PUBLISH', ARGV[2], ARGV[3])
 """
 
@@ -213,8 +217,8 @@ def finish(
     flat = (field for message in outgoing for field in message)
     said = keys.events(job_id), event
     left = job_id, keys.group("")
-    all_keys = keys.job(job_id), keys.owners, keys.deadlines
-    return ("EVAL", _FINISH, 3, *all_keys, *claim, status, result, ttl_s, *said, *left, *flat)
+    all_keys = keys.job(job_id), keys.owners, keys.deadlines, keys.preview(job_id)
+    return ("EVAL", _FINISH, 4, *all_keys, *claim, status, result, ttl_s, *said, *left, *flat)
 
 
 def cancel(keys: Keys, job_id: str, *, result: str, event: str, outgoing: Iterable[Outgoing] = ()) -> Command:
@@ -235,9 +239,10 @@ def enlist(keys: Keys, job_id: str, *, group: str) -> Command:
     return ("EVAL", _ENLIST, 2, keys.job(job_id), keys.group(group), job_id, group, PENDING_TTL_S)
 
 
-def progress(keys: Keys, job_id: str, *, done: int, total: int, event: str) -> Command:
-    """Note how far a running job is and tell who listens. Replies the number of listeners."""
-    return ("EVAL", _PROGRESS, 1, keys.job(job_id), f"{done}/{total}", keys.events(job_id), event)
+def progress(keys: Keys, job_id: str, *, done: int, total: int, event: str, preview: str = "") -> Command:
+    """Note how far a running job is, keep its *preview* (JSON), and tell who listens. Replies how many do."""
+    said = f"{done}/{total}", keys.events(job_id), event
+    return ("EVAL", _PROGRESS, 2, keys.job(job_id), keys.preview(job_id), *said, preview, _PREVIEW_TTL_S)
 
 
 def read(keys: Keys, job_id: str, *fields: str) -> Command:

@@ -1,7 +1,8 @@
 """The snapshot: what a job's record says at one moment, and the event: what changed since."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple, Self
 
@@ -90,6 +91,23 @@ class Snapshot:
 
 
 @dataclass(frozen=True, slots=True)
+class Preview:
+    """A small picture of what a running job has so far, of the first of its images."""
+
+    media_type: str
+    #: Pixels.
+    width: int
+    height: int
+    #: The file.
+    data: bytes = field(repr=False)
+
+    @classmethod
+    def read(cls, data: Mapping[str, Any]) -> Self:
+        """Read the JSON object of an event."""
+        return cls(data["media_type"], data["width"], data["height"], base64.b64decode(data["data"]))
+
+
+@dataclass(frozen=True, slots=True)
 class JobEvent:
     """A change of a job, as `events` yields it."""
 
@@ -99,6 +117,8 @@ class JobEvent:
     progress: Progress | None = None
     #: With the last event of a job: how it ended.
     result: JobResult | None = None
+    #: While the job runs, where it asked for previews: the newest, where there is a new one.
+    preview: Preview | None = None
 
 
 def _moment(seconds: str | None) -> datetime | None:

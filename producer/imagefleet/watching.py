@@ -16,7 +16,7 @@ from imagefleet.queues import check_job_id
 from imagefleet.records import Command
 from imagefleet.results import JobResult, JobStatus
 from imagefleet.settings import ClientSettings
-from imagefleet.snapshots import JobEvent, Progress
+from imagefleet.snapshots import JobEvent, Preview, Progress
 
 #: After this many seconds of silence the records are read again.
 SILENCE_S: Final = 5.0
@@ -110,9 +110,19 @@ class Watch:
         for start in range(0, len(waiting), _LOOK_SIZE):
             reading = operations.look(self._settings, waiting[start : start + _LOOK_SIZE])
             snapshots = yield from _round_trip(reading)
+            previews = yield from self._previews([seen.id for seen in snapshots if seen.progress])
             for seen in snapshots:
-                yield from self._tell(JobEvent(seen.id, seen.status, seen.progress, seen.result))
+                event = JobEvent(seen.id, seen.status, seen.progress, seen.result, previews.get(seen.id))
+                yield from self._tell(event)
         self._reached_at = self._clock()
+
+    def _previews(self, running: Sequence[str]) -> Generator[Effect, Any, dict[str, Preview]]:
+        """The last previews of jobs that run; most have none."""
+        if not running:
+            return {}
+        found: list[str | None] = yield from _ask([("GET", self._settings.keys.preview(job_id)) for job_id in running])
+        pairs = zip(running, found, strict=True)
+        return {job_id: Preview.read(json.loads(text)) for job_id, text in pairs if text}
 
     def _tell(self, event: JobEvent | None) -> Watching:
         if event is None or event.id not in self._told or self._told[event.id] == event:
@@ -152,7 +162,8 @@ def _read(text: str) -> JobEvent | None:
     heard: dict[str, Any] = json.loads(text)
     kind, job_id, data = heard["type"].removeprefix("job."), heard["id"], heard["data"]
     if kind == "progress":
-        return JobEvent(job_id, JobStatus.RUNNING, Progress(data["done"], data["total"]))
+        preview = Preview.read(data["preview"]) if "preview" in data else None
+        return JobEvent(job_id, JobStatus.RUNNING, Progress(data["done"], data["total"]), preview=preview)
     if kind not in _STATUSES:
         return None
     status = JobStatus(kind)

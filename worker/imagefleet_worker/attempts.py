@@ -22,7 +22,7 @@ from imagefleet_worker.flights import Flight, Flights
 from imagefleet_worker.generation import Circumstances, Studio, generate
 from imagefleet_worker.metrics import Metrics
 from imagefleet_worker.patience import Patience
-from imagefleet_worker.progress import ProgressBoard
+from imagefleet_worker.progress import ProgressBoard, Reporter
 from imagefleet_worker.settings import Settings
 from imagefleet_worker.updates import Updates
 
@@ -123,14 +123,9 @@ def _run(message: Message, *, flight: Flight, desk: Desk) -> JobResult | None:
     updates = Updates(message.job_id, job, attempts=attempts, worker=desk.studio.worker, interval_s=interval_s)
     if verdict == "started" and (delivery := updates.running()):
         desk.redis.execute(deliveries.push(desk.keys, delivery), flight=flight)
-
-    def on_step(done: int, total: int) -> None:
-        desk.metrics.stepped()
-        desk.board.note(message.job_id, done, total, updates=updates)
-
-    circumstances = Circumstances(
-        attempts=attempts, queued_s=max(queued_s, 0.0), alone=message.redeliveries > 0, on_step=on_step
-    )
+    reporter = Reporter(message.job_id, board=desk.board, metrics=desk.metrics, updates=updates)
+    alone, queued_s = message.redeliveries > 0, max(queued_s, 0.0)
+    circumstances = Circumstances(attempts, queued_s, alone=alone, on_step=reporter.step, on_preview=reporter.preview)
     return _make(message, job, flight=flight, desk=desk, circumstances=circumstances)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
+from functools import partial
 from typing import Any, Self
 
 import structlog
@@ -17,9 +18,11 @@ from imagefleet_worker.families import family_of
 from imagefleet_worker.forwards import Call, Counts
 from imagefleet_worker.meeting import MeetingPoint
 from imagefleet_worker.pipelines import load_pipeline, revision_of
+from imagefleet_worker.previews import open_previewer
 from imagefleet_worker.rendering import OnStep, Renderer, can_share
 from imagefleet_worker.schedulers import make_scheduler
 from imagefleet_worker.settings import EngineMode, EngineSettings, GroupSettings, ModelSettings, Offload, SpeedSettings
+from imagefleet_worker.sketches import OnPreview
 from imagefleet_worker.tuning import measure, worthwhile
 from imagefleet_worker.turns import Turns
 
@@ -63,6 +66,7 @@ class Engine:
         self._meeting = self._open_meeting(engine)
         self._decoder = Decoder(getattr(pipe, "vae", None))
         self._renderer = renderer or Renderer(pipe, self._family)
+        self._renderer.previewer = open_previewer(pipe, engine, device=self._device)
 
     @classmethod
     def load(
@@ -146,11 +150,14 @@ class Engine:
             make_scheduler(self._pipe, job.scheduler)  # raises where it does not fit
         return job.model_copy(update={k: v for k, v in self._defaults().items() if getattr(job, k) is None})
 
-    def render(self, job: GenerationJob, *, seed: int, on_step: OnStep, exclusive: bool = False) -> list[Image.Image]:
+    def render(
+        self, job: GenerationJob, *, seed: int, on_step: OnStep, on_preview: OnPreview = None, exclusive: bool = False
+    ) -> list[Image.Image]:
         """The images of *job* as `check` gave it back; image i is made from *seed* + i.
 
         Waits for its turn. *on_step* is called from this thread with the steps done and the steps in all; what it
-        raises ends the job at once, unchanged, with nothing decoded. An *exclusive* job is alone on the device.
+        raises ends the job at once, unchanged, with nothing decoded. *on_preview* gets small pictures where the job
+        asks for them. An *exclusive* job is alone on the device.
 
         Raises:
             OutOfMemory: where the device is too small for it even image by image.
@@ -159,14 +166,15 @@ class Engine:
             DeviceFault: where this process can make no more images.
         """
         seeds = range(seed, seed + job.num_images)
+        run = partial(self._render, job, on_step=on_step, on_preview=on_preview, exclusive=exclusive)
         if not self._speed.is_image_by_image:
             with suppress(OutOfMemory):
-                return self._render(job, seeds, on_step=on_step, exclusive=exclusive)
+                return run(seeds)
             free_memory()
-        return [image for one in seeds for image in self._render(job, [one], on_step=on_step, exclusive=exclusive)]
+        return [image for one in seeds for image in run([one])]
 
     def _render(
-        self, job: GenerationJob, seeds: Sequence[int], *, on_step: OnStep, exclusive: bool
+        self, job: GenerationJob, seeds: Sequence[int], *, on_step: OnStep, on_preview: OnPreview, exclusive: bool
     ) -> list[Image.Image]:
         with ExitStack() as stack:
             pixels = (job.width or 0) * (job.height or 0)
@@ -188,7 +196,9 @@ class Engine:
 
             after = visit.end_soon if self._speed.is_one_at_a_time else visit.leave
             stack.enter_context(self._decoder.watching(before=on_last_step, after=after))
-            return self._renderer.render(job, seeds=seeds, on_step=on_step_and_near_end, on_last_step=on_last_step)
+            return self._renderer.render(
+                job, seeds=seeds, on_step=on_step_and_near_end, on_last_step=on_last_step, on_preview=on_preview
+            )
 
     def _open_meeting(self, settings: EngineSettings) -> MeetingPoint | None:
         # Offload of whole models puts their own forwards back after each job.

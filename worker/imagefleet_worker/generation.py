@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from PIL import Image
+
 from imagefleet.jobs import GenerationJob, as_mapping
 from imagefleet.results import Artifact, JobResult, JobStatus, Timings
 from imagefleet_worker.encoding import EncodedImage, encode
@@ -42,6 +44,8 @@ class Circumstances:
     #: A redelivered job runs alone: if it ends the process, no other is blamed.
     alone: bool
     on_step: Callable[[int, int], None]
+    #: Gets small pictures of what there is so far, for jobs that ask for them.
+    on_preview: Callable[[Image.Image], None] | None = None
 
 
 def generate(job: GenerationJob, *, flight: Flight, studio: Studio, circumstances: Circumstances) -> JobResult:
@@ -119,7 +123,9 @@ def _render(
     flight.check()
     flight.has_arrived = True
     with studio.watchdog.watching():
-        images = studio.engine.render(job, seed=seed, on_step=on_step, exclusive=circumstances.alone)
+        images = studio.engine.render(
+            job, seed=seed, on_step=on_step, on_preview=circumstances.on_preview, exclusive=circumstances.alone
+        )
     if "denoise_s" in timings:
         timings["decode_s"] = time.perf_counter() - start - timings["denoise_s"]
     return images
@@ -142,7 +148,7 @@ def _upload(
 
 def _parameters(job: GenerationJob, *, studio: Studio) -> dict[str, Any]:
     """What made the image, for whoever finds the file: never the webhook, whose URL may be a secret."""
-    hidden = {"webhook", "metadata", "presign", "priority", "deadline", "version"}
+    hidden = {"webhook", "metadata", "presign", "priority", "deadline", "version", "preview_every"}
     asked = {name: value for name, value in as_mapping(job).items() if name not in hidden}
     return {**asked, "model": studio.model.alias, "model_revision": studio.engine.revision}
 

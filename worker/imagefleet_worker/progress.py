@@ -1,23 +1,32 @@
 """Progress: how far each running job is, told over Redis at a bounded rate and off the job's own path."""
 
+import base64
+import io
 import json
 import threading
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import redis
 import structlog
+from PIL import Image
 
 from imagefleet import deliveries, records
 from imagefleet.queues import Keys
+from imagefleet_worker.metrics import Metrics
 from imagefleet_worker.updates import MOST_WAITING, Updates
 
 log = structlog.get_logger(__name__)
 
 
-class _News(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class _News:
+    """What there is to tell of a job."""
+
     done: int
     total: int
     updates: Updates
+    preview: Image.Image | None = None
 
 
 class ProgressBoard:
@@ -28,14 +37,20 @@ class ProgressBoard:
         self._keys = keys
         self._interval_s = interval_s
         self._latest: dict[str, _News] = {}
+        self._lock = threading.Lock()
         self._news = threading.Event()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="progress", daemon=True)
         self._thread.start()
 
-    def note(self, job_id: str, done: int, total: int, *, updates: Updates) -> None:
-        """Note that *done* of *total* steps are behind *job_id*, for listeners and *updates*; costs no I/O."""
-        self._latest[job_id] = _News(done, total, updates)
+    def note(self, job_id: str, done: int, total: int, *, updates: Updates, preview: Image.Image | None = None) -> None:
+        """Note that *done* of *total* steps are behind *job_id*, for listeners and *updates*; costs no I/O.
+
+        A *preview* is encoded when it is sent, and not in the job's own thread.
+        """
+        with self._lock:
+            unsent = self._latest.get(job_id)
+            self._latest[job_id] = _News(done, total, updates, preview or (unsent.preview if unsent else None))
         self._news.set()
 
     def close(self) -> None:
@@ -48,20 +63,62 @@ class ProgressBoard:
         while not self._stopped.is_set():
             self._news.wait()
             self._news.clear()
-            latest, self._latest = self._latest, {}
+            with self._lock:
+                latest, self._latest = self._latest, {}
             try:
                 self._send(latest)
             except redis.RedisError as error:  # the next step brings newer news
                 log.debug("progress not sent", error=str(error))
+            except Exception:  # whatever one picture does, the others' news are told
+                log.exception("progress not sent")
             self._stopped.wait(self._interval_s)
 
-    def _send(self, latest: "dict[str, _News]") -> None:
+    def _send(self, latest: dict[str, _News]) -> None:
         if not latest:
             return
         pipe = self._client.pipeline(transaction=False)
-        for job_id, (done, total, updates) in latest.items():
-            event = json.dumps({"type": "job.progress", "id": job_id, "data": {"done": done, "total": total}})
-            pipe.execute_command(*records.progress(self._keys, job_id, done=done, total=total, event=event))
-            if delivery := updates.progress(done, total):
+        for job_id, news in latest.items():
+            preview = _as_json(news.preview) if news.preview else None
+            data = {"done": news.done, "total": news.total, **({"preview": preview} if preview else {})}
+            event = json.dumps({"type": "job.progress", "id": job_id, "data": data})
+            pipe.execute_command(
+                *records.progress(
+                    self._keys,
+                    job_id,
+                    done=news.done,
+                    total=news.total,
+                    event=event,
+                    preview=json.dumps(preview) if preview else "",
+                )
+            )
+            if delivery := news.updates.progress(news.done, news.total):
                 pipe.execute_command(*deliveries.push(self._keys, delivery, most=MOST_WAITING))
         pipe.execute()
+
+
+class Reporter:
+    """Tells of one attempt at *job_id*."""
+
+    def __init__(self, job_id: str, *, board: ProgressBoard, metrics: Metrics, updates: Updates) -> None:
+        self._job_id = job_id
+        self._board = board
+        self._metrics = metrics
+        self._updates = updates
+        self._steps = (0, 0)
+
+    def step(self, done: int, total: int) -> None:
+        """A step is done."""
+        self._metrics.stepped()
+        self._steps = (done, total)
+        self._board.note(self._job_id, done, total, updates=self._updates)
+
+    def preview(self, image: Image.Image) -> None:
+        """There is a preview of the step that was told last."""
+        self._board.note(self._job_id, *self._steps, updates=self._updates, preview=image)
+
+
+def _as_json(image: Image.Image) -> dict[str, Any]:
+    file = io.BytesIO()
+    image.save(file, "WEBP", quality=60, method=0)
+    data = base64.b64encode(file.getvalue()).decode()
+    return {"media_type": "image/webp", "width": image.width, "height": image.height, "data": data}

@@ -18,7 +18,9 @@ from imagefleet_worker.errors import (
     WorkerError,
 )
 from imagefleet_worker.families import Family
+from imagefleet_worker.previews import Previewer
 from imagefleet_worker.schedulers import make_scheduler
+from imagefleet_worker.sketches import OnPreview, Sketches
 
 OnStep = Callable[[int, int], None]
 _PROMPT_ENCODERS = ("encode_prompt", "_encode_prompt")
@@ -30,18 +32,28 @@ class Renderer:
     def __init__(self, pipe: Any, family: Family) -> None:
         self._pipe = pipe
         self._family = family
+        #: Makes small pictures for jobs that ask for them; none without it.
+        self.previewer: Previewer | None = None
         self._encoding = threading.Lock()
 
     def render(
-        self, job: GenerationJob, *, seeds: Sequence[int], on_step: OnStep, on_last_step: Callable[[], None]
+        self,
+        job: GenerationJob,
+        *,
+        seeds: Sequence[int],
+        on_step: OnStep,
+        on_last_step: Callable[[], None],
+        on_preview: OnPreview = None,
     ) -> list[Image.Image]:
         """One image of *job*, whose size, steps and guidance are set, for each of *seeds*.
 
         *on_step* is called with the steps done and the steps in all; what it raises passes through unchanged.
-        *on_last_step* is called when the denoising is done. Other errors are `WorkerError`s without a traceback that
-        would hold tensors.
+        *on_last_step* is called when the denoising is done, *on_preview* now and then where the job asks for it. Other
+        errors are `WorkerError`s without a traceback that would hold tensors.
         """
-        steps = Steps(on_step, on_last_step)
+        previewer = self.previewer
+        sketches = Sketches(job, previewer=previewer, on_preview=on_preview) if previewer and on_preview else None
+        steps = Steps(on_step, on_last_step, sketches)
         try:
             pipe = self._private_copy(job)
             return self._call(pipe, self._arguments(job, seeds=seeds, steps=steps))
@@ -104,10 +116,11 @@ class Renderer:
 class Steps:
     """The pipeline's callback after each step."""
 
-    def __init__(self, on_step: OnStep, on_last_step: Callable[[], None]) -> None:
+    def __init__(self, on_step: OnStep, on_last_step: Callable[[], None], sketches: Sketches | None) -> None:
         self.stopped_by: BaseException | None = None
         self._on_step = on_step
         self._on_last_step = on_last_step
+        self._sketches = sketches
 
     def __call__(self, pipe: Any, step: int, timestep: object, tensors: dict[str, Any]) -> dict[str, Any]:
         """Report the step; after the last one, make sure that there is an image to decode."""
@@ -118,6 +131,8 @@ class Steps:
         except BaseException as error:
             self.stopped_by = error
             raise
+        if self._sketches and done < total:
+            self._sketches.after_step(done, tensors["latents"])
         if done >= total:
             self._on_last_step()
             if not bool(torch.isfinite(tensors["latents"]).all()):

@@ -14,6 +14,7 @@ from imagefleet_worker.group import words
 from imagefleet_worker.group.channel import Channel
 from imagefleet_worker.group.words import GO, HALT, LEAVE, Kind, Word
 from imagefleet_worker.rendering import OnStep, Renderer
+from imagefleet_worker.sketches import OnPreview
 
 
 class Leader(Renderer):
@@ -37,7 +38,13 @@ class Leader(Renderer):
             threading.Thread(target=self._hear, args=(channel,), name="group-leader", daemon=True).start()
 
     def render(
-        self, job: GenerationJob, *, seeds: Sequence[int], on_step: OnStep, on_last_step: Callable[[], None]
+        self,
+        job: GenerationJob,
+        *,
+        seeds: Sequence[int],
+        on_step: OnStep,
+        on_last_step: Callable[[], None],
+        on_preview: OnPreview = None,
     ) -> list[Image.Image]:
         """As `Renderer.render`. Whether to go on after a step is decided here, once for all ranks."""
 
@@ -55,7 +62,9 @@ class Leader(Renderer):
                 self._job += 1
             self._tell(words.render(job, tuple(seeds)))
             try:
-                return super().render(job, seeds=seeds, on_step=on_step_of_all, on_last_step=on_last_step)
+                return super().render(
+                    job, seeds=seeds, on_step=on_step_of_all, on_last_step=on_last_step, on_preview=on_preview
+                )
             finally:
                 self._wait_for_all()
                 self._job += 1

@@ -31,4 +31,9 @@ class EngineSettings(BaseSettings):
     )
     reproducible_rows: int = Field(default=8, ge=1, description="Rows that every forward is padded to.")
     job_timeout_s: float = Field(default=900, gt=0, description="A device silent for this long ends the process.")
+    preview_side: int = Field(default=128, ge=16, le=256, description="Pixels of a preview's longer side.")
+    preview_interval_s: float = Field(default=1, gt=0, description="At most one preview a job in this time.")
+    preview_decoder: str = Field(
+        default="", description="Folder of an AutoencoderTiny for previews; else colours are guessed from the latents."
+    )
     threads: int | None = Field(default=None, ge=1, description="CPU threads of torch; else torch's own choice.")
