@@ -17,11 +17,12 @@ import pytest
 from celery import Celery, signature
 from PIL import Image
 from tests.support.fleet import SECRET, Fleet, running_fleet
+from tests.support.node import EXAMPLE, NODE, install_example, node_environment
 from tests.support.processes import clean_environment, wait_until_ready
 from tests.support.receiver import Receiver
 from tests.support.waiting import wait_until
 
-from imagefleet import Client, JobStatus, JobUpdate, Webhook, webhooks
+from imagefleet import AsyncClient, Client, JobResult, JobStatus, JobUpdate, Webhook, webhooks
 from imagefleet.queues import Keys
 from imagefleet_worker.generation import seed_for
 
@@ -129,6 +130,37 @@ def test_progress_counts_up_to_the_pipelines_own_number_of_steps(client: Client)
     assert seen
     assert {60} == {progress.total for progress in seen}
     assert sorted(seen) == seen
+
+
+def test_previews_come_with_the_progress_and_go_with_the_job(fleet: Fleet, client: Client) -> None:
+    """For those who listen from the start, and for those who come late; afterwards nothing of them is in Redis."""
+    job_id = client.submit("a cat", width=64, height=64, steps=200, preview_every=5)
+    early = (event.preview for event in client.events(job_id, timeout_s=60) if event.preview)
+    next(early)
+    with fleet.raw() as raw, fleet.client() as another:
+        assert 0 < raw.ttl(Keys().preview(job_id)) <= 10
+        late = next(event for event in another.events(job_id, timeout_s=60))
+
+        others = list(early)
+
+        assert late.preview
+        assert others
+        for preview in (late.preview, *others):
+            assert preview.media_type == "image/webp"
+            assert Image.open(io.BytesIO(preview.data)).size == (preview.width, preview.height)
+        assert not raw.exists(Keys().preview(job_id))
+
+
+async def test_previews_are_for_asyncio_too_and_only_for_who_asks(fleet: Fleet) -> None:
+    """Without `preview_every` there are none."""
+    async with AsyncClient(fleet.redis.url) as client:
+        asking, plain = [
+            [event async for event in client.events(await client.submit("a cat", **fields), timeout_s=60)]
+            for fields in ({**FAST, "steps": 60, "preview_every": 1}, {**FAST, "steps": 60})
+        ]
+
+    assert any(event.preview for event in asking)
+    assert not any(event.preview for event in plain)
 
 
 def test_a_running_job_stops_within_a_step_of_its_cancel(fleet: Fleet, client: Client) -> None:
@@ -264,6 +296,71 @@ def test_hand_made_json_on_the_list_is_a_job(fleet: Fleet, client: Client) -> No
         wait_until(lambda: raw.exists(Keys().job(job_id)), 20)
 
     assert client.result(job_id, timeout_s=60).status == JobStatus.SUCCEEDED
+
+
+def test_the_example_in_node_submits_waits_and_verifies(fleet: Fleet, tmp_path: Path) -> None:
+    """With a plain Redis client, and a receiver of its own."""
+    folder = install_example(tmp_path)
+    asked = {
+        "IMAGEFLEET_REDIS_URL": fleet.redis.url,
+        "IMAGEFLEET_EXAMPLE_JOB": json.dumps({**FAST, "steps": 30}),
+        "WEBHOOK_SECRET": SECRET,
+    }
+
+    ended = subprocess.run(
+        [NODE, "main.js", "a lighthouse, by node"],
+        cwd=folder,
+        env={**node_environment(), **asked},
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
+
+    assert ended.returncode == 0, ended.stderr
+    told = json.loads(ended.stdout)
+    result = JobResult.model_validate(told["result"])
+    assert (result.id, result.status, told["webhook"]) == (told["id"], JobStatus.SUCCEEDED, "job.succeeded")
+    assert stored(fleet, result.artifacts[0].uri)["ContentType"] == "image/png"
+    assert "of 30 steps" in ended.stderr
+
+
+def test_the_example_in_node_refuses_a_forged_webhook(tmp_path: Path) -> None:
+    """Another secret, another body, a time long past; the right one passes, and so does one of two while it rotates."""
+    body = '{"type":"job.succeeded","title":"Hündchen 🐶"}'
+    other, now = "whsec_b3RoZXI=", int(time.time())
+
+    def headers(text: str, *secrets: str, at: int = now) -> dict[str, str]:
+        return webhooks.headers(text.encode(), secrets=secrets, event_id="evt_1", timestamp=at)
+
+    cases = [
+        headers(body, SECRET),
+        headers(body, other, SECRET),
+        headers(body, other),
+        headers(body + " ", SECRET),
+        headers(body, SECRET, at=now - 400),
+        {},
+    ]
+    (tmp_path / "cases.json").write_text(json.dumps({"body": body, "secret": SECRET, "cases": cases}))
+    script = f"""
+        import {{ readFileSync }} from "node:fs";
+        import {{ verify }} from "{EXAMPLE / "imagefleet.js"}";
+        const {{ body, secret, cases }} = JSON.parse(readFileSync("cases.json", "utf8"));
+        const passes = (each) => {{ try {{ return verify(body, each, secret).type; }} catch {{ return "refused"; }} }};
+        console.log(JSON.stringify(cases.map(passes)));
+    """
+
+    verdicts = subprocess.run(
+        [NODE, "--input-type=module", "-e", script],
+        cwd=tmp_path,
+        env=node_environment(),
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
+    ).stdout
+
+    assert json.loads(verdicts) == ["job.succeeded"] * 2 + ["refused"] * 4
 
 
 BAD_JOBS: list[tuple[Any, str]] = [
