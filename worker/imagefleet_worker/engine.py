@@ -204,12 +204,8 @@ class Engine:
         # Offload of whole models puts their own forwards back after each job.
         if self._family.denoiser is None or self._speed.offload is Offload.MODEL:
             return None
-        is_fixed = settings.mode is EngineMode.REPRODUCIBLE
-        return MeetingPoint(
-            getattr(self._pipe, self._family.denoiser),
-            budget=self.budget,
-            fixed_rows=settings.reproducible_rows if is_fixed else None,
-        )
+        fixed_rows = settings.reproducible_rows if settings.mode is EngineMode.REPRODUCIBLE else None
+        return MeetingPoint(getattr(self._pipe, self._family.denoiser), budget=self.budget, fixed_rows=fixed_rows)
 
     def has_room(self, *, coming: int = 0) -> bool:
         """Whether the device could use one more job now, or in a moment, besides *coming* that are on their way."""
