@@ -9,7 +9,7 @@ import pytest
 from imagefleet.errors import JobNotFound, QueueUnavailable, ResultTimeout
 from imagefleet.results import JobResult, JobStatus
 from imagefleet.settings import ClientSettings
-from imagefleet.snapshots import JobEvent, Progress
+from imagefleet.snapshots import FIELDS, JobEvent, Progress
 from imagefleet.watching import PATIENCE_S, Listen, Pause, Subscribe, Watch
 
 RESULT = JobResult(id="a", status=JobStatus.SUCCEEDED, finished_at=datetime(2026, 1, 1, tzinfo=UTC))
@@ -18,7 +18,7 @@ OUTAGE = QueueUnavailable("gone")
 
 
 def record(status: str | None, *, progress: str | None = None, result: str | None = None) -> list[Any]:
-    return [status, progress, result, "default", None, None, None, None, None, None]
+    return [status, progress, result, "default", *[None] * (len(FIELDS) - 4)]
 
 
 class Script:
