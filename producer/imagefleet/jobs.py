@@ -119,6 +119,8 @@ class GenerationJob(BaseModel):
     """After this moment nobody waits for the images: the job ends as `expired`."""
     group: Label | None = None
     """A name that jobs share, so that they can be canceled together."""
+    tenant: Label | None = None
+    """Whose job it is: within a priority, tenants take turns."""
     presign: bool = False
     """Put a presigned download URL into each artifact of the result."""
     preview_every: Annotated[int, Field(ge=1)] | None = None

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from imagefleet import tracing
+from imagefleet.lanes import TENANT_HEADER
 
 _ORIGIN = f"{os.getpid()}@{socket.gethostname()}"
 
@@ -28,6 +29,7 @@ def encode(
     queue: str,
     link: Links = None,
     link_error: Links = None,
+    tenant: str | None = None,
 ) -> str:
     """The message that makes a Celery worker run *task* with *kwargs*.
 
@@ -52,6 +54,7 @@ def encode(
         "kwargsrepr": "{...}",  # the real one would store every prompt a second time
         "origin": _ORIGIN,
         "ignore_result": True,  # the result is in the job's record; Celery's backend would keep a second one
+        **({TENANT_HEADER: tenant} if tenant else {}),
         **tracing.carrier(),
     }
     properties = {

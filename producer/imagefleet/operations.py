@@ -75,7 +75,9 @@ def look(settings: ClientSettings, ids: Sequence[str]) -> Operation[list[Snapsho
 
 def queue_length(keys: Keys, model: str) -> Operation[int]:
     """How many messages wait in the queue of *model*, over all priorities; canceled jobs count until they are met."""
-    replies = yield [("LLEN", key) for key in keys.lists(queue_for(model))]
+    queue = queue_for(model)
+    lengths = [("LLEN", key) for key in keys.lists(queue)]
+    replies = yield [*lengths, *(("ZCARD", key) for key in keys.lanes(queue))]
     return sum(replies)
 
 

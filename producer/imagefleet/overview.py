@@ -12,15 +12,19 @@ from imagefleet.workers import Worker
 _WAITING: Final = """
 local t = redis.call('TIME'); local now = tonumber(t[1]) + tonumber(t[2]) / 1e6
 local depths, oldest = {}, nil
-for i = 1, #KEYS do
-  depths[i] = redis.call('LLEN', KEYS[i])
-  local message = redis.call('LINDEX', KEYS[i], -1)
+local function look(message)
   local is_json, parts = pcall(cjson.decode, message or '')
   if is_json and type(parts) == 'table' and type(parts.headers) == 'table' and type(parts.headers.id) == 'string' then
     local at = redis.pcall('HGET', ARGV[1] .. parts.headers.id, 'queued_at')
     at = type(at) == 'string' and tonumber(at)
     if at and (not oldest or at < oldest) then oldest = at end
   end
+end
+for i = 1, #KEYS do
+  local lanes = KEYS[i] .. ':tenants'
+  depths[i] = redis.call('LLEN', KEYS[i]) + redis.call('ZCARD', lanes)
+  look(redis.call('LINDEX', KEYS[i], -1))
+  look(redis.call('ZRANGE', lanes, 0, 0)[1])
 end
 return {depths, oldest and string.format('%.3f', math.max(now - oldest, 0)) or ''}
 """

@@ -67,6 +67,10 @@ class Keys:
         """The lists of *queue*, most urgent first."""
         return [f"{self.prefix}{queue}{level}" for level in LEVELS]
 
+    def lanes(self, queue: str) -> list[str]:
+        """Sorted sets: messages of *queue* that wait in the lanes of tenants, most urgent first; see `lanes`."""
+        return [f"{key}:tenants" for key in self.lists(queue)]
+
     def list_for(self, queue: str, priority: int) -> str:
         """The list that a message of *priority* is pushed on."""
         return f"{self.prefix}{queue}{level_for(priority)}"
@@ -125,6 +129,16 @@ class Keys:
     def origins(self) -> str:
         """Hash: claim token to the list that the message was taken from."""
         return f"{self.prefix}imagefleet:origins"
+
+    @property
+    def tenants(self) -> str:
+        """Hash: claim token to `<queue> <tenant>`, for claims on messages of tenants."""
+        return f"{self.prefix}imagefleet:tenants"
+
+    @property
+    def tenants_running(self) -> str:
+        """Hash: `<queue> <tenant>` to the number of claims."""
+        return f"{self.prefix}imagefleet:tenants:running"
 
     @property
     def delayed(self) -> str:

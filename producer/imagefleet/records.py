@@ -12,6 +12,7 @@ cancel (`1` once somebody asked), webhook and metadata (JSON, for an end before 
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
+from imagefleet.lanes import LANES
 from imagefleet.queues import Keys
 
 Command = tuple[str | int | float, ...]
@@ -33,18 +34,19 @@ end
 
 # KEYS: deadlines, deliveries, then the queue's lists. ARGV: most waiting (0: no limit), time to live, prefix of record
 # keys, prefix of groups, model, then for each job: id, number of its list, message, webhook, metadata, group, deadline,
-# delivery of its `job.queued`.
+# delivery of its `job.queued`, tenant.
 _SUBMIT = (
     _NOW
+    + LANES
     + """
 local waiting, fresh = 0, 0
-for i = 3, #KEYS do waiting = waiting + redis.call('LLEN', KEYS[i]) end
-for i = 6, #ARGV, 8 do
+for i = 3, #KEYS do waiting = waiting + length(KEYS[i]) end
+for i = 6, #ARGV, 9 do
   if redis.call('EXISTS', ARGV[3] .. ARGV[i]) == 0 then fresh = fresh + 1 end
 end
 local most = tonumber(ARGV[1])
 if most > 0 and waiting + fresh > most then return {'full', waiting} end
-for i = 6, #ARGV, 8 do
+for i = 6, #ARGV, 9 do
   local record = ARGV[3] .. ARGV[i]
   if redis.call('EXISTS', record) == 0 then
     redis.call('HSET', record, 'status', 'queued', 'model', ARGV[5], 'queued_at', string.format('%.6f', now))
@@ -60,7 +62,7 @@ for i = 6, #ARGV, 8 do
       redis.call('ZADD', KEYS[1], ARGV[i + 6], ARGV[i])
     end
     redis.call('EXPIRE', record, ARGV[2])
-    redis.call('LPUSH', KEYS[tonumber(ARGV[i + 1]) + 2], ARGV[i + 2])
+    put('LPUSH', KEYS[tonumber(ARGV[i + 1]) + 2], ARGV[i + 2], ARGV[i + 8] ~= '' and ARGV[i + 8])
     if ARGV[i + 7] ~= '' then redis.call('LPUSH', KEYS[2], ARGV[i + 7]) end
   end
 end
@@ -166,6 +168,8 @@ class Submission(NamedTuple):
     deadline: str
     #: The message that delivers its `job.queued`, or empty.
     delivery: str
+    #: Or empty.
+    tenant: str
 
 
 class Outgoing(NamedTuple):

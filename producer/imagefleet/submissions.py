@@ -105,6 +105,7 @@ def _submission(job: GenerationJob, job_id: str, *, link: Links, link_error: Lin
             queue=queue_for(job.model),
             link=link,
             link_error=link_error,
+            tenant=job.tenant,
         )
     webhook = json.dumps(wire["webhook"]) if job.webhook else ""
     metadata = json.dumps(job.metadata) if job.metadata else ""
@@ -117,6 +118,7 @@ def _submission(job: GenerationJob, job_id: str, *, link: Links, link_error: Lin
         group=job.group or "",
         deadline=f"{job.deadline.timestamp():.3f}" if job.deadline else "",
         delivery=_delivery(job, job_id),
+        tenant=job.tenant or "",
     )
 
 

@@ -16,7 +16,8 @@ def test_every_list_of_the_queue_is_counted() -> None:
     """The names hold control characters, and come through YAML as they are in Redis."""
     spec = scaled("two-models")["r-imagefleet-sdxl"]
     counted = [trigger["metadata"]["listName"] for trigger in spec["triggers"] if trigger["type"] == "redis"]
-    assert counted == Keys("team:").lists(queue_for("sdxl"))
+    keys, queue = Keys("team:"), queue_for("sdxl")
+    assert counted == [*keys.lists(queue), *keys.lanes(queue)]
 
 
 @pytest.mark.parametrize("running", ["leases", "nothing"])
@@ -38,7 +39,9 @@ def test_running_jobs_are_those_that_hold_a_lease() -> None:
 def test_with_prometheus_the_backlog_is_in_seconds_of_the_device() -> None:
     spec = scaled("two-models")["r-imagefleet-flux-1"]
     modifiers = spec["advanced"]["scalingModifiers"]
-    assert set(re.findall("[a-z][a-z0-9]*", modifiers["formula"])) == {trigger["name"] for trigger in spec["triggers"]}
+    assert set(re.findall("[a-z][A-Za-z0-9]*", modifiers["formula"])) == {
+        trigger["name"] for trigger in spec["triggers"]
+    }
     assert modifiers["target"] == "120"
     queries = {
         trigger["name"]: trigger["metadata"]["query"] for trigger in spec["triggers"] if "query" in trigger["metadata"]

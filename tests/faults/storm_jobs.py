@@ -20,9 +20,11 @@ _TOLERANCE = 1
 
 Pixels = np.ndarray[Any, np.dtype[np.int16]]
 
+_TENANTS = (None, "a", "b")
+
 
 def storm_jobs(count: int, *, webhook_url: str | None = None) -> list[GenerationJob]:
-    """*count* jobs of 40 kinds: 4 to 12 steps, explicit seeds."""
+    """*count* jobs of 40 kinds, of three tenants: 4 to 12 steps, explicit seeds."""
     webhook = Webhook(url=webhook_url) if webhook_url else None
     return [
         GenerationJob(
@@ -33,6 +35,7 @@ def storm_jobs(count: int, *, webhook_url: str | None = None) -> list[Generation
             height=SIDE,
             webhook=webhook,
             metadata={"kind": kind},
+            tenant=_TENANTS[kind % len(_TENANTS)],
         )
         for kind in (number % _KINDS for number in range(count))
     ]

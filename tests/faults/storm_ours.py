@@ -73,7 +73,8 @@ class OurFleet:
 
     def is_idle(self) -> bool:
         """Whether no message is in work or waits for its time."""
-        return not self._redis.zcard(self._keys.leases) and not self._redis.zcard(self._keys.delayed)
+        counts = self._redis.hlen(self._keys.tenants_running)  # of running jobs, by tenant
+        return not (self._redis.zcard(self._keys.leases) or self._redis.zcard(self._keys.delayed) or counts)
 
     def count(self, expected: Mapping[int, Pixels]) -> dict[str, Any]:
         """What is left behind, as the issue's figures."""

@@ -11,8 +11,10 @@ grow, and lets it finish once it has written. So a full Redis stops producers, n
 from collections.abc import Sequence
 from typing import Final
 
+from imagefleet.lanes import LANES
 from imagefleet.queues import Keys
 from imagefleet.records import Command
+from imagefleet_worker.rotation import CLAIM
 
 #: Canceled messages that one claim may drop on its way to a live one.
 _MOST_DROPPED: Final = 1000
@@ -26,15 +28,19 @@ _FORGET = """
 local function forget(token)
   redis.call('ZREM', KEYS[1], token); redis.call('HDEL', KEYS[2], token)
   redis.call('HDEL', KEYS[3], token); redis.call('HDEL', KEYS[4], token)
+  local tenant = redis.call('HGET', KEYS[5], token)
+  if tenant then
+    redis.call('HDEL', KEYS[5], token)
+    if redis.call('HINCRBY', KEYS[6], tenant, -1) <= 0 then redis.call('HDEL', KEYS[6], tenant) end
+  end
 end
 """
 
 # A job whose message waits again is queued again: a cancel or a deadline ends it at once. One that no client submitted
 # stays as it is, because the record does not know its webhook.
 _WAITS = """
-local function waits(message, records)
-  local ok, m = pcall(cjson.decode, message)
-  local id = ok and type(m) == 'table' and type(m.headers) == 'table' and m.headers.id
+local function waits(m, records)
+  local id = m and m.headers.id
   local seen = type(id) == 'string' and redis.call('HMGET', records .. id, 'status', 'queued_at')
   if seen and seen[1] == 'running' and seen[2] then
     redis.call('HSET', records .. id, 'status', 'queued')
@@ -42,39 +48,6 @@ local function waits(message, records)
   end
 end
 """
-
-# KEYS: leases, claims, owners, origins, then the lists. ARGV: token, owner, duration, prefix of records, most dropped,
-# time to live of the records of what is dropped.
-_CLAIM = (
-    _NOW
-    + """
-local before = redis.call('HGET', KEYS[3], ARGV[1])  -- sent again: the first answer was lost
-if before == ARGV[2] then return {redis.call('HGET', KEYS[4], ARGV[1]), redis.call('HGET', KEYS[2], ARGV[1]), 1} end
-if before then return {'', '', 1} end
-local dropped = 0
-for i = 5, #KEYS do
-  while true do
-    local message = redis.call('RPOP', KEYS[i])
-    if not message then break end
-    local ok, m = pcall(cjson.decode, message)
-    local id = ok and type(m) == 'table' and type(m.headers) == 'table' and m.headers.id
-    local status = type(id) == 'string' and redis.call('HGET', ARGV[4] .. id, 'status')
-    if status == 'canceled' or status == 'expired' then
-      redis.call('EXPIRE', ARGV[4] .. id, ARGV[6])
-      dropped = dropped + 1
-      if dropped >= tonumber(ARGV[5]) then return {'', '', 1} end
-    else
-      redis.call('ZADD', KEYS[1], now + tonumber(ARGV[3]), ARGV[1])
-      redis.call('HSET', KEYS[2], ARGV[1], message)
-      redis.call('HSET', KEYS[3], ARGV[1], ARGV[2])
-      redis.call('HSET', KEYS[4], ARGV[1], KEYS[i])
-      return {KEYS[i], message, redis.call('EXISTS', unpack(KEYS, i))}
-    end
-  end
-end
-return false
-"""
-)
 
 # ARGV: owner, duration, prefix of records, then for each claim: token, job id.
 _RENEW = (
@@ -102,25 +75,7 @@ _ACKNOWLEDGE = _HELD + _FORGET + "if not held(ARGV[1], ARGV[2]) then return 0 en
 
 # ARGV: token, owner, message to put back (empty: as it was), prefix of records.
 _GIVE_BACK = (
-    _HELD
-    + _FORGET
-    + _WAITS
-    + """
-if not held(ARGV[1], ARGV[2]) then return 0 end
-local message = ARGV[3] ~= '' and ARGV[3] or redis.call('HGET', KEYS[2], ARGV[1])
-local list = redis.call('HGET', KEYS[4], ARGV[1])
-forget(ARGV[1])
-if message and list then
-  redis.call('RPUSH', list, message)
-  waits(message, ARGV[4])
-end
-return 1
-"""
-)
-
-# KEYS[5]: delayed. ARGV: token, owner, message to put in its place (empty: as it is), seconds, prefix of records.
-_POSTPONE = (
-    _NOW
+    LANES
     + _HELD
     + _FORGET
     + _WAITS
@@ -130,8 +85,29 @@ local message = ARGV[3] ~= '' and ARGV[3] or redis.call('HGET', KEYS[2], ARGV[1]
 local list = redis.call('HGET', KEYS[4], ARGV[1])
 forget(ARGV[1])
 if message and list then
-  redis.call('ZADD', KEYS[5], now + tonumber(ARGV[4]), cjson.encode({list, message}))
-  waits(message, ARGV[5])
+  local m = decoded(message)
+  put('RPUSH', list, message, tenant_of(m))
+  waits(m, ARGV[4])
+end
+return 1
+"""
+)
+
+# KEYS[7]: delayed. ARGV: token, owner, message to put in its place (empty: as it is), seconds, prefix of records.
+_POSTPONE = (
+    _NOW
+    + LANES
+    + _HELD
+    + _FORGET
+    + _WAITS
+    + """
+if not held(ARGV[1], ARGV[2]) then return 0 end
+local message = ARGV[3] ~= '' and ARGV[3] or redis.call('HGET', KEYS[2], ARGV[1])
+local list = redis.call('HGET', KEYS[4], ARGV[1])
+forget(ARGV[1])
+if message and list then
+  redis.call('ZADD', KEYS[7], now + tonumber(ARGV[4]), cjson.encode({list, message}))
+  waits(decoded(message), ARGV[5])
 end
 return 1
 """
@@ -156,12 +132,13 @@ return found
 # KEYS: delayed. ARGV: how many.
 _PROMOTE = (
     _NOW
+    + LANES
     + """
 local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, ARGV[1])
 for _, entry in ipairs(due) do
   local pair = cjson.decode(entry)
   redis.call('ZREM', KEYS[1], entry)
-  redis.call('LPUSH', pair[1], pair[2])
+  put('LPUSH', pair[1], pair[2], tenant_of(decoded(pair[2])))
 end
 return #due
 """
@@ -176,6 +153,7 @@ def claim(
     owner: str,
     duration_s: float,
     ended_ttl_s: int = DEFAULT_ENDED_TTL_S,
+    tenant_jobs: int = 0,
 ) -> Command:
     """Take the most urgent, then oldest message of *queues*.
 
@@ -188,7 +166,7 @@ def claim(
     all_keys = (*_of_a_claim(keys), *lists)
     return (
         "EVAL",
-        _CLAIM,
+        CLAIM,
         len(all_keys),
         *all_keys,
         token,
@@ -197,33 +175,34 @@ def claim(
         keys.job(""),
         _MOST_DROPPED,
         ended_ttl_s,
+        tenant_jobs,
     )
 
 
 def renew(keys: Keys, *, owner: str, duration_s: float, jobs_by_token: dict[str, str]) -> Command:
     """Renew leases. Replies `[tokens that are another's by now, ids of held jobs that somebody canceled]`."""
     flat = (each for pair in jobs_by_token.items() for each in pair)
-    return ("EVAL", _RENEW, 4, *_of_a_claim(keys), owner, duration_s, keys.job(""), *flat)
+    return ("EVAL", _RENEW, 6, *_of_a_claim(keys), owner, duration_s, keys.job(""), *flat)
 
 
 def acknowledge(keys: Keys, *, token: str, owner: str) -> Command:
     """End a claim and its message. Replies 1, or 0 where it is another's by now."""
-    return ("EVAL", _ACKNOWLEDGE, 4, *_of_a_claim(keys), token, owner)
+    return ("EVAL", _ACKNOWLEDGE, 6, *_of_a_claim(keys), token, owner)
 
 
 def give_back(keys: Keys, *, token: str, owner: str, message: str = "") -> Command:
     """End a claim and put its message, or *message* in its place, first in its list. Replies 1, or 0 as above."""
-    return ("EVAL", _GIVE_BACK, 4, *_of_a_claim(keys), token, owner, message, keys.job(""))
+    return ("EVAL", _GIVE_BACK, 6, *_of_a_claim(keys), token, owner, message, keys.job(""))
 
 
 def postpone(keys: Keys, *, token: str, owner: str, due_in_s: float, message: str = "") -> Command:
     """End a claim and let its message, or *message* in its place, wait outside of the list. Replies as above."""
-    return ("EVAL", _POSTPONE, 5, *_of_a_claim(keys), keys.delayed, token, owner, message, due_in_s, keys.job(""))
+    return ("EVAL", _POSTPONE, 7, *_of_a_claim(keys), keys.delayed, token, owner, message, due_in_s, keys.job(""))
 
 
 def take_over(keys: Keys, *, owner: str, duration_s: float) -> Command:
     """Become the owner of claims whose lease has run out. Replies `[token, message, token, message, ...]`."""
-    return ("EVAL", _TAKE_OVER, 4, *_of_a_claim(keys), owner, duration_s, _AT_ONCE)
+    return ("EVAL", _TAKE_OVER, 6, *_of_a_claim(keys), owner, duration_s, _AT_ONCE)
 
 
 def promote(keys: Keys) -> Command:
@@ -231,5 +210,5 @@ def promote(keys: Keys) -> Command:
     return ("EVAL", _PROMOTE, 1, keys.delayed, _AT_ONCE)
 
 
-def _of_a_claim(keys: Keys) -> tuple[str, str, str, str]:
-    return keys.leases, keys.claims, keys.owners, keys.origins
+def _of_a_claim(keys: Keys) -> tuple[str, ...]:
+    return keys.leases, keys.claims, keys.owners, keys.origins, keys.tenants, keys.tenants_running

@@ -47,6 +47,7 @@ class Leases:
         keys: Keys,
         duration_s: float,
         ended_ttl_s: int = claims.DEFAULT_ENDED_TTL_S,
+        tenant_jobs: int = 0,
     ) -> None:
         self.owner = uuid.uuid4().hex
         #: Whether a message could be used now; asked before each claim.
@@ -57,6 +58,8 @@ class Leases:
         self.on_cancel: Callable[[str], None] = lambda _job_id: None
         #: Wakes the loop that claims; set by the transport.
         self.wake: Callable[[], None] = lambda: None
+        #: Whether the last claim left messages of tenants that have as many running jobs as they may.
+        self.is_capped = False
         self.lost = 0
         self.redelivered = 0
         self.is_claiming = True
@@ -64,6 +67,7 @@ class Leases:
         self._keys = keys
         self._duration_s = duration_s
         self._ended_ttl_s = ended_ttl_s
+        self._tenant_jobs = tenant_jobs
         self._lock = threading.RLock()  # a signal's handler may hand back while this thread is inside
         self._jobs: dict[str, str] = {}
         self._unsent: list[Command] = []
@@ -93,6 +97,7 @@ class Leases:
                         owner=self.owner,
                         duration_s=self._duration_s,
                         ended_ttl_s=self._ended_ttl_s,
+                        tenant_jobs=self._tenant_jobs,
                     )
                 )
             except redis.RedisError:
@@ -100,10 +105,11 @@ class Leases:
                 self._pending = token  # it may have been claimed, and only the reply be lost
                 raise
             self._pending = ""
+            self.is_capped = bool(found) and not found[0] and not found[2]
             if found and found[0]:
                 return Claimed(token, found[0], found[1], is_more=bool(found[2]))
             self._forget(token)
-            if not found:
+            if not found or self.is_capped:
                 return None
 
     def note_job(self, token: str, job_id: str) -> None:

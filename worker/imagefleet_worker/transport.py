@@ -24,6 +24,9 @@ from imagefleet_worker.settings import Settings
 
 log = structlog.get_logger(__name__)
 
+#: How often an idle worker looks whether a tenant that had its share may run another job.
+_CAPPED_PAUSE_S = 0.25
+
 
 @dataclass
 class _Worker:
@@ -47,6 +50,7 @@ def install(app: Any, settings: Settings, *, on_malformed: Callable[[Claimed, Ma
         keys=keys,
         duration_s=settings.lease.duration_s,
         ended_ttl_s=settings.redis.result_ttl_s,
+        tenant_jobs=settings.worker.tenant_jobs,
     )
     _worker = _Worker(
         leases=leases,
@@ -153,6 +157,9 @@ class Claiming:
                 log.warning("redis refuses claims; asking every second", error=str(error))
                 self._ring_later()
                 return
+            if worker.leases.is_capped:  # the bell would ring at once
+                self._ring_later(_CAPPED_PAUSE_S)
+                return
             if claimed is None or not claimed.is_more:
                 self._bell.arm(in_vain=claimed is None)
                 return
@@ -161,30 +168,26 @@ class Claiming:
     def _claim_one(self, worker: _Worker) -> Claimed | None:
         claimed = worker.leases.claim(self._claimed_queues)
         if claimed is not None:
-            queue = self._queue_of(claimed.list_key, worker.keys)
+            queue = next(each for each in self._claimed_queues if claimed.list_key in worker.keys.lists(each))
             worker.intake.take(claimed, queue, deliver=self.connection._deliver)  # type: ignore[attr-defined]  # noqa: SLF001  # kombu's way in
         return claimed
 
-    def _queue_of(self, list_key: str, keys: Keys) -> str:
-        return next(queue for queue in self._claimed_queues if list_key in keys.lists(queue))
-
     def _hang_bell(self) -> None:
         """Listen to the lists of the queues that are claimed now."""
-        worker = _installed()
         self._take_down_bell()
-        self.__dict__["_rung"] = rung = threading.Event()
-        rung.set()
-
-        def ring() -> None:
-            rung.set()
-            worker.leases.wake()
-
-        lists = [each for queue in self._claimed_queues for each in worker.keys.lists(queue)]
+        self._rung = threading.Event()
+        self._rung.set()
+        keys, client = _installed().keys, _installed().bell_client
+        lists = [each for queue in self._claimed_queues for each in (*keys.lists(queue), *keys.lanes(queue))]
         if lists:
-            self.__dict__["_bell"] = Doorbell(worker.bell_client, list_keys=lists, on_ring=ring)
+            self.__dict__["_bell"] = Doorbell(client, list_keys=lists, on_ring=self._ring)
 
-    def _ring_later(self) -> None:
-        timer = threading.Timer(1.0, self._rung.set)
+    def _ring(self) -> None:
+        self._rung.set()
+        _installed().leases.wake()
+
+    def _ring_later(self, pause_s: float = 1.0) -> None:
+        timer = threading.Timer(pause_s, self._ring)
         timer.daemon = True
         timer.start()
 

@@ -30,6 +30,7 @@ Metadata = Annotated[
     list[str] | None, typer.Option(metavar="KEY=VALUE", help="Label given back in the result; repeatable.")
 ]
 Group = Annotated[str | None, typer.Option(help="A name that these jobs share, to cancel them together.")]
+Tenant = Annotated[str | None, typer.Option(help="Whose jobs they are; tenants take turns.")]
 Presign = Annotated[bool, typer.Option("--presign", help="Put download URLs into the results.")]
 Wait = Annotated[bool, typer.Option("--wait", help="Wait until all jobs have ended.")]
 Timeout = Annotated[float | None, typer.Option(help="Seconds to wait at most.", min=0)]

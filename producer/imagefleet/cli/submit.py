@@ -58,6 +58,7 @@ def submit(
     job_id: options.JobId = None,
     metadata: options.Metadata = None,
     group: options.Group = None,
+    tenant: options.Tenant = None,
     presign: options.Presign = False,
     wait: options.Wait = False,
     timeout: options.Timeout = None,
@@ -83,6 +84,7 @@ def submit(
         webhook={"url": webhook} if webhook else None,
         presign=True if presign or out_dir else None,
         group=group,
+        tenant=tenant,
         metadata=_metadata(metadata or []) or None,
         **(size_of(size) if size else {}),
     )
