@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 SOURCES := producer worker tests
 
-.PHONY: help setup demo test check fix bench chart image clean
+.PHONY: help setup demo test check fix gpu bench chart image clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,6 +43,10 @@ image: setup ## Build both images with podman and test them in containers (root,
 fix: setup ## Mend what ruff can mend
 	$(BIN)/ruff check --fix $(SOURCES)
 	$(BIN)/ruff format $(SOURCES)
+
+gpu: setup ## Run the tests and the benchmark that need a CUDA device; without one both say skipped
+	$(BIN)/pytest tests/gpu
+	$(BIN)/python -m tests.benchmarks.gpu
 
 bench: setup ## Run every benchmark; each ends with one JSON object
 	@set -e; for file in tests/benchmarks/[a-z]*.py; do \

@@ -41,7 +41,8 @@ def _alphabet() -> list[str]:
     return sorted(ByteLevel.alphabet())
 
 
-def _clip_tokenizer() -> Any:
+def clip_tokenizer() -> Any:
+    """A tokenizer of single letters; its last two words are the start and the end of a text."""
     letters = _alphabet()
     words = [*letters, *(letter + "</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
     vocab = {word: i for i, word in enumerate(words)}
@@ -49,7 +50,7 @@ def _clip_tokenizer() -> Any:
 
 
 def _clip(kind: Any = transformers.CLIPTextModel, *, activation: str = "quick_gelu") -> Any:
-    words = len(_clip_tokenizer())
+    words = len(clip_tokenizer())
     config = transformers.CLIPTextConfig(
         vocab_size=words,
         hidden_size=32,
@@ -66,7 +67,8 @@ def _clip(kind: Any = transformers.CLIPTextModel, *, activation: str = "quick_ge
     return kind(config)
 
 
-def _t5_tokenizer() -> Any:
+def t5_tokenizer() -> Any:
+    """A tokenizer of single letters."""
     special = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", -2.0)]
     letters = [(chr(code), -3.0) for code in range(33, 127)]
     return transformers.T5Tokenizer(vocab=special + letters, extra_ids=0, model_max_length=_TOKENS)
@@ -74,7 +76,7 @@ def _t5_tokenizer() -> Any:
 
 def _t5(width: int) -> Any:
     config = transformers.T5Config(
-        vocab_size=len(_t5_tokenizer()), d_model=width, d_kv=8, d_ff=64, num_layers=2, num_heads=4
+        vocab_size=len(t5_tokenizer()), d_model=width, d_kv=8, d_ff=64, num_layers=2, num_heads=4
     )
     return transformers.T5EncoderModel(config)
 
@@ -181,7 +183,7 @@ def _sd() -> Any:
     return diffusers.StableDiffusionPipeline(
         vae=_vae(scale=0.18215),
         text_encoder=_clip(),
-        tokenizer=_clip_tokenizer(),
+        tokenizer=clip_tokenizer(),
         unet=_unet(),
         scheduler=diffusers.DDIMScheduler(**_DIFFUSION, clip_sample=False, set_alpha_to_one=False),
         safety_checker=None,
@@ -203,8 +205,8 @@ def _sdxl() -> Any:
         vae=_vae(scale=0.13025),
         text_encoder=_clip(),
         text_encoder_2=_clip(transformers.CLIPTextModelWithProjection, activation="gelu"),
-        tokenizer=_clip_tokenizer(),
-        tokenizer_2=_clip_tokenizer(),
+        tokenizer=clip_tokenizer(),
+        tokenizer_2=clip_tokenizer(),
         unet=unet,
         scheduler=diffusers.EulerDiscreteScheduler(**_DIFFUSION, timestep_spacing="leading"),
         add_watermarker=False,
@@ -230,11 +232,11 @@ def _sd3() -> Any:
         vae=_vae(16, scale=1.5305, shift=0.0609),
         scheduler=_FLOW(shift=3.0),
         text_encoder=_clip(transformers.CLIPTextModelWithProjection),
-        tokenizer=_clip_tokenizer(),
+        tokenizer=clip_tokenizer(),
         text_encoder_2=_clip(transformers.CLIPTextModelWithProjection),
-        tokenizer_2=_clip_tokenizer(),
+        tokenizer_2=clip_tokenizer(),
         text_encoder_3=_t5(64),
-        tokenizer_3=_t5_tokenizer(),
+        tokenizer_3=t5_tokenizer(),
     )
 
 
@@ -256,9 +258,9 @@ def _flux() -> Any:
         vae=_vae(scale=0.3611, shift=0.1159),
         scheduler=_FLOW(shift=3.0, use_dynamic_shifting=True),
         text_encoder=_clip(),
-        tokenizer=_clip_tokenizer(),
+        tokenizer=clip_tokenizer(),
         text_encoder_2=_t5(32),
-        tokenizer_2=_t5_tokenizer(),
+        tokenizer_2=t5_tokenizer(),
     )
 
 
