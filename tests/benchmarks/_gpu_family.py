@@ -1,6 +1,7 @@
 """One family of the GPU benchmark: a pipeline of real size with random weights, measured through the engine."""
 
 import statistics
+import sys
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -78,7 +79,9 @@ def _measure_merge(pipe: Any, sizes: Sizes, *, clock: DeviceClock, say: Say) -> 
 
 @contextmanager
 def _engine(pipe: Any, mode: EngineMode, sizes: Sizes, *, clock: DeviceClock) -> Generator[Engine]:
-    settings = EngineSettings(mode=mode, max_jobs=sizes.jobs, max_rows=sizes.rows_each * sizes.jobs)
+    settings = EngineSettings(
+        mode=mode, max_jobs=sizes.jobs, max_rows=sizes.rows_each * sizes.jobs, max_pixels=sys.maxsize
+    )
     with clock.watching(pipe):
         engine = Engine(pipe, model=ModelSettings(), engine=settings, revision="random")
         try:

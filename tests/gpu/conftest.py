@@ -54,7 +54,7 @@ def engine_on() -> Iterator[MakeEngine]:
 
         def make_engine(pipe: Any, mode: str, *, jobs: int = 4) -> Engine:
             settings = EngineSettings.model_validate(
-                {"mode": mode, "max_jobs": jobs, "max_rows": 2 * jobs, "reproducible_rows": 4}
+                {"mode": mode, "max_jobs": jobs, "max_rows": 2 * jobs, "max_pixels": 2**40, "reproducible_rows": 4}
             )
             engine = Engine(pipe, model=ModelSettings(), engine=settings, revision="random")
             stack.callback(engine.close)

@@ -29,6 +29,7 @@ def test_the_fewest_rows_that_come_near_the_best_are_advised():
     assert outcome.facts["advised"] == {
         "IMAGEFLEET_ENGINE_MODE": "merge",
         "IMAGEFLEET_ENGINE_MAX_ROWS": "8",
+        "IMAGEFLEET_ENGINE_MAX_PIXELS": str(8 * 512 * 512),
         "IMAGEFLEET_ENGINE_MAX_JOBS": "4",
     }
     assert "4 at once 2.8 images/s (2.80 times), 1.43 s each" in outcome.sentence
@@ -54,6 +55,7 @@ def test_where_joining_gives_nothing_nothing_is_advised():
         ({"mode": "off"}, "MODE is off"),
         ({"max_rows": 2}, "8 jobs, 2 rows"),
         ({"max_jobs": 1}, "1 jobs, 16 rows"),
+        ({"max_pixels": 2 * 512 * 512}, "8 jobs, 2 rows"),
     ],
 )
 def test_settings_that_waste_the_device_are_a_warning(settings, words):
@@ -106,6 +108,20 @@ def test_without_a_model_its_checks_are_skipped_and_one_fails():
     verdicts = {f.check: f.outcome.verdict for f in findings if f.outcome.sentence != "as asked"}
     assert verdicts.pop("revision") is Verdict.FAILED
     assert set(verdicts.values()) == {Verdict.SKIPPED}
+
+
+@pytest.mark.parametrize(
+    ("groups", "words"),
+    [
+        ({"speed": {"cache": "first_block"}, "engine": {"mode": "off"}}, "first_block"),
+        ({"group": {"kind": "context"}}, "several processes"),
+    ],
+)
+def test_what_cannot_be_joined_is_not_joined_to_look_at_it(groups, words):
+    findings = examine(subject(model={"source": "."}, **groups), chosen=["parity", "throughput"])
+    sentences = [f.outcome.sentence for f in findings if f.check in ("parity", "throughput")]
+    assert all(words in sentence for sentence in sentences)
+    assert {f.outcome.verdict for f in findings} == {Verdict.SKIPPED}
 
 
 def test_a_wish_that_cannot_be_is_refused_with_what_can():

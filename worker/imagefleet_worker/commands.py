@@ -93,8 +93,11 @@ def examine(
 
     Example: imagefleet-worker doctor --size 512x512 --out checkup
     """
-    from imagefleet_worker.doctor import visit  # noqa: PLC0415  # the other commands need none of it
-
+    try:
+        from imagefleet_worker.doctor import visit  # noqa: PLC0415  # the other commands need none of it
+    except ImportError as error:
+        sys.stderr.write(f"imagefleet: the doctor needs a worker's packages ({error}): install imagefleet[worker]\n")
+        raise typer.Exit(1) from error
     try:
         values = Settings.load()
         wish = visit.Wish(only=only, skip=skip, rows=rows, steps=steps, size=size, out=out)

@@ -4,6 +4,7 @@ from typing import Final
 
 from pydantic import JsonValue
 
+from imagefleet_worker.budget import budget_of, is_to_measure
 from imagefleet_worker.doctor.curve import Curve, Point
 from imagefleet_worker.doctor.findings import Outcome, ok, warning
 from imagefleet_worker.settings import EngineMode, EngineSettings
@@ -54,6 +55,7 @@ def _variables(curve: Curve, knee: Point, served: EngineSettings) -> dict[str, s
     return {
         "IMAGEFLEET_ENGINE_MODE": EngineMode.MERGE.value,
         "IMAGEFLEET_ENGINE_MAX_ROWS": str(rows),
+        "IMAGEFLEET_ENGINE_MAX_PIXELS": str(rows * curve.width * curve.height),
         "IMAGEFLEET_ENGINE_MAX_JOBS": str(knee.jobs),
     }
 
@@ -62,15 +64,19 @@ def _wasted(curve: Curve, knee: Point, served: EngineSettings) -> str:
     """What the settings in force leave unused; empty where that is little."""
     if served.mode is EngineMode.OFF:
         return "IMAGEFLEET_ENGINE_MODE is off"
-    reached = [p for p in curve.points if p.jobs <= served.max_jobs and p.rows <= _most_rows(served)]
+    reached = [p for p in curve.points if p.jobs <= served.max_jobs and p.rows <= _most_rows(curve, served)]
     best = max((point.images_per_s for point in reached), default=curve.points[0].images_per_s)
     if knee.images_per_s < _WORTH * best:
         return ""
-    return f"What is set ({served.max_jobs} jobs, {served.max_rows} rows) reaches {best:.3g} images/s"
+    return f"What is set ({served.max_jobs} jobs, {_most_rows(curve, served)} rows) reaches {best:.3g} images/s"
 
 
-def _most_rows(served: EngineSettings) -> int:
-    return served.reproducible_rows if served.mode is EngineMode.REPRODUCIBLE else served.max_rows
+def _most_rows(curve: Curve, served: EngineSettings) -> int:
+    """Rows of one forward at this size, as far as they are set; what a worker measures itself is taken to be right."""
+    if served.mode is EngineMode.REPRODUCIBLE:
+        return served.reproducible_rows
+    measures = is_to_measure(served, device="cpu" if curve.device.startswith("cpu") else "cuda")
+    return served.max_rows if measures else budget_of(served).rows(curve.width * curve.height)
 
 
 def _more(curve: Curve, knee: Point) -> str:

@@ -34,6 +34,8 @@ CHECKS: Final[dict[str, Callable[[Subject], Outcome]]] = {
 }
 #: What has no meaning without a model.
 _NEED_MODEL: Final = frozenset({"safetensors", "permissions", "dtype", "parity", "throughput"})
+#: What runs several jobs at once.
+_NEED_JOINING: Final = frozenset({"parity", "throughput"})
 
 
 def examine(subject: Subject, *, chosen: Collection[str]) -> list[Finding]:
@@ -47,8 +49,8 @@ def examine(subject: Subject, *, chosen: Collection[str]) -> list[Finding]:
 
 
 def _outcome(name: str, check: Callable[[Subject], Outcome], subject: Subject) -> Outcome:
-    if name in _NEED_MODEL and not subject.settings.model.source:
-        return skipped("no model is set")
+    if reason := _why_not(name, subject):
+        return skipped(reason)
     try:
         return check(subject)
     except WorkerError as error:
@@ -59,3 +61,9 @@ def _outcome(name: str, check: Callable[[Subject], Outcome], subject: Subject) -
         return failed(f"Redis does not answer as it should: {error}. See IMAGEFLEET_REDIS_URL")
     except Exception as error:  # noqa: BLE001  # one broken check must not hide what the others find
         return failed(f"the check itself broke, please report it: {type(error).__name__}: {error}")
+
+
+def _why_not(name: str, subject: Subject) -> str:
+    if name in _NEED_MODEL and not subject.settings.model.source:
+        return "no model is set"
+    return subject.why_not_joined if name in _NEED_JOINING else ""

@@ -1,5 +1,6 @@
 """The subject: what is examined, and what it takes to do so, each made when a check first asks for it."""
 
+import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import cached_property
@@ -11,6 +12,7 @@ import redis
 from imagefleet_worker.connections import connect
 from imagefleet_worker.doctor.weights import find_folder
 from imagefleet_worker.settings import EngineMode, Settings
+from imagefleet_worker.settings.conflicts import conflicts
 from imagefleet_worker.storage import Storage
 
 if TYPE_CHECKING:
@@ -73,14 +75,25 @@ class Subject:
         mode = self.settings.engine.mode
         return EngineMode.MERGE if mode is EngineMode.OFF else mode
 
+    @property
+    def why_not_joined(self) -> str:
+        """Why jobs cannot be examined together here; empty where they can."""
+        settings = self.settings
+        if settings.group.has_ranks:
+            return "this worker is several processes that compute together, and the doctor is one"
+        return "; ".join(conflicts(self.mode, settings.speed, settings.group))
+
     @cached_property
     def engine(self) -> "Engine":
         """The model on its device, for up to *rows* jobs at once. Raises ModelUnavailable as `Engine.load`."""
         from imagefleet_worker.engine import Engine  # noqa: PLC0415  # torch takes seconds; most checks do without
 
         self.say(f"loading {self.settings.model.source}")
-        sharing = {"mode": self.mode, "max_rows": self.rows, "max_jobs": max(self.rows, LEAST_JOBS)}
-        engine = Engine.load(self.settings.model, self.settings.engine.model_copy(update=sharing))
+        sharing = {"mode": self.mode, "max_rows": max(self.rows, LEAST_JOBS), "max_pixels": sys.maxsize}
+        sharing["max_jobs"] = sharing["max_rows"]
+        settings = self.settings
+        shared = settings.engine.model_copy(update=sharing)
+        engine = Engine.load(settings.model, shared, settings.speed, group=settings.group)
         self._stack.callback(engine.close)
         engine.warm_up()
         return engine
