@@ -3,6 +3,8 @@
 import os
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,14 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 def model(tmp_path: Path) -> Path:
     """A folder with which all is well."""
     return write_model(tmp_path / "model")
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that every user may enter, which those of pytest are not."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
 
 
 def files(model: Path):
@@ -78,12 +88,10 @@ def test_what_everybody_may_write_to_fails(model, name):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
-def test_what_another_user_cannot_read_fails_for_that_user_and_warns_root(model):
+def test_what_another_user_cannot_read_fails_for_that_user_and_warns_root(open_folder):
+    model = write_model(open_folder / "model")
     (model / "vae" / "diffusion_pytorch_model.safetensors").chmod(0o600)
     assert permissions(model).verdict is Verdict.WARNING
-    for folder in model.parents[:3]:  # pytest's own folders are for their owner only
-        if folder.stat().st_uid == os.geteuid() and folder != Path("/tmp"):
-            folder.chmod(0o755)
     code = (
         "import os\n"
         "from tests.support.doctor import subject\n"
