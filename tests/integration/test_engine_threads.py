@@ -3,6 +3,7 @@
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -162,6 +163,23 @@ def test_a_canceled_job_stops_within_a_step_and_decodes_nothing(engines: Engines
     steps.clear()
     assert isinstance(_fate_among_neighbours(engine, on_step=cancel), JobCanceled)
     assert steps == [1, 2, 3]
+
+
+@pytest.mark.parametrize("mode", ["off", "merge", "reproducible"])
+def test_a_job_of_a_pipeline_that_reports_no_steps_is_canceled_within_one(engines: Engines, mode):
+    engine = engines.fresh("sd", mode)
+    engine._renderer._family = replace(engine._family, has_step_callback=False)
+    calls: list[int] = []
+
+    def cancel() -> None:
+        calls.append(1)
+        if len(calls) == 3:
+            raise JobCanceled("enough")
+
+    with pytest.raises(JobCanceled, match="enough"):
+        engine.render(engine.check(VICTIM), seed=1, on_step=go_on, on_call=cancel)
+    assert engine.stats()["calls"] == 2
+    assert engine.has_room()
 
 
 def test_what_on_step_raises_comes_out_unchanged(engines: Engines):

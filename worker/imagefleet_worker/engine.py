@@ -14,16 +14,16 @@ from imagefleet_worker.budget import budget_of, is_to_measure
 from imagefleet_worker.decoding import Decoder
 from imagefleet_worker.device import choose_device, choose_dtype, describe_device, free_memory, memory_bytes
 from imagefleet_worker.errors import JobRejected, ModelUnavailable, OutOfMemory, WorkerError
-from imagefleet_worker.families import family_of
+from imagefleet_worker.families import family_of, problems_of
 from imagefleet_worker.forwards import Call, Counts
-from imagefleet_worker.meeting import MeetingPoint
+from imagefleet_worker.meeting import meeting_point
 from imagefleet_worker.pipelines import load_pipeline, revision_of
 from imagefleet_worker.previews import open_previewer
 from imagefleet_worker.rendering import OnStep, Renderer, can_share
 from imagefleet_worker.schedulers import make_scheduler
 from imagefleet_worker.settings import EngineMode, EngineSettings, GroupSettings, ModelSettings, Offload, SpeedSettings
 from imagefleet_worker.sketches import OnPreview
-from imagefleet_worker.tuning import measure, worthwhile
+from imagefleet_worker.tuning import tune
 from imagefleet_worker.turns import Turns
 
 log = structlog.get_logger(__name__)
@@ -63,7 +63,9 @@ class Engine:
         self._is_to_measure = is_to_measure(engine, device=self._device.type)
         self._rows_per_image = 1
         self._turns = Turns(self._limit, budget=self.budget)
-        self._meeting = self._open_meeting(engine)
+        # Offload of whole models puts their own forwards back after each job.
+        denoiser = None if speed.offload is Offload.MODEL else self._family.denoiser
+        self._meeting = meeting_point(getattr(pipe, denoiser), engine, self.budget) if denoiser else None
         self._decoder = Decoder(getattr(pipe, "vae", None))
         self._renderer = renderer or Renderer(pipe, self._family)
         self._renderer.previewer = open_previewer(pipe, engine, device=self._device)
@@ -109,12 +111,8 @@ class Engine:
         calls = self._try_out(job)
         if not calls or self._meeting is None:
             return
-        forwards, most_rows = self._meeting.forwards, self.budget.max_rows
-        found = measure(lambda n: forwards.repeat(calls[0], rows=n), most_rows=most_rows, device=self._device)
-        if found:
-            rows = max(worthwhile(found).rows, self._rows_per_image)  # one image's call, which was made, stays whole
-            self.budget.max_pixels = rows * pixels
-        log.info("measured", pixels=pixels, rows_per_second={m.rows: round(m.rows_per_second, 2) for m in found})
+        run = partial(self._meeting.forwards.repeat, calls[0])
+        tune(self.budget, run, call_pixels=calls[0][1] * pixels, pixels=pixels, device=self._device)
 
     def _try_out(self, job: GenerationJob) -> Sequence[Call]:
         """Make *job* and give the denoiser's calls, as far as they can be joined with others."""
@@ -132,18 +130,7 @@ class Engine:
         Raises:
             JobRejected: with everything in it that this model cannot do.
         """
-        name = type(self._pipe).__name__
-        problems: list[str] = []
-        for side in ("width", "height"):
-            value = getattr(job, side)
-            if value is not None and value % self._family.size_multiple:
-                problems.append(
-                    f"{side}: {value} is not a multiple of {self._family.size_multiple}, which {name} needs"
-                )
-        if job.negative_prompt is not None and not self._family.has_negative_prompt:
-            problems.append(f"negative_prompt: {name} has none; leave it out")
-        if job.guidance_scale is not None and self._family.guidance is None:
-            problems.append(f"guidance_scale: {name} has none; leave it out")
+        problems = problems_of(job, self._family, name=type(self._pipe).__name__)
         if problems:
             raise JobRejected("; ".join(problems))
         if job.scheduler is not None:
@@ -151,13 +138,21 @@ class Engine:
         return job.model_copy(update={k: v for k, v in self._defaults().items() if getattr(job, k) is None})
 
     def render(
-        self, job: GenerationJob, *, seed: int, on_step: OnStep, on_preview: OnPreview = None, exclusive: bool = False
+        self,
+        job: GenerationJob,
+        *,
+        seed: int,
+        on_step: OnStep,
+        on_call: Callable[[], None] = lambda: None,
+        on_preview: OnPreview = None,
+        exclusive: bool = False,
     ) -> list[Image.Image]:
         """The images of *job* as `check` gave it back; image i is made from *seed* + i.
 
         Waits for its turn. *on_step* is called from this thread with the steps done and the steps in all; what it
-        raises ends the job at once, unchanged, with nothing decoded. *on_preview* gets small pictures where the job
-        asks for them. An *exclusive* job is alone on the device.
+        raises ends the job at once, unchanged, with nothing decoded. *on_call* is called before each call of the
+        denoiser, for pipelines that report no steps; a `WorkerError` of it ends the job. *on_preview* gets small
+        pictures where the job asks for them. An *exclusive* job is alone on the device.
 
         Raises:
             OutOfMemory: where the device is too small for it even image by image.
@@ -166,21 +161,30 @@ class Engine:
             DeviceFault: where this process can make no more images.
         """
         seeds = range(seed, seed + job.num_images)
-        run = partial(self._render, job, on_step=on_step, on_preview=on_preview, exclusive=exclusive)
+        render = partial(
+            self._render, job, on_step=on_step, on_call=on_call, on_preview=on_preview, exclusive=exclusive
+        )
         if not self._speed.is_image_by_image:
             with suppress(OutOfMemory):
-                return run(seeds)
+                return render(seeds)
             free_memory()
-        return [image for one in seeds for image in run([one])]
+        return [image for one in seeds for image in render([one])]
 
     def _render(
-        self, job: GenerationJob, seeds: Sequence[int], *, on_step: OnStep, on_preview: OnPreview, exclusive: bool
+        self,
+        job: GenerationJob,
+        seeds: Sequence[int],
+        *,
+        on_step: OnStep,
+        on_call: Callable[[], None],
+        on_preview: OnPreview,
+        exclusive: bool,
     ) -> list[Image.Image]:
         with ExitStack() as stack:
             pixels = (job.width or 0) * (job.height or 0)
             cost = pixels * len(seeds) * self._rows_per_image
             visit = stack.enter_context(self._turns.visit(cost=cost, is_exclusive=exclusive))
-            seat = stack.enter_context(self._meeting.seat(pixels=pixels)) if self._meeting else None
+            seat = stack.enter_context(self._meeting.seat(pixels=pixels, on_call=on_call)) if self._meeting else None
 
             def on_last_step() -> None:
                 visit.end_soon()
@@ -199,13 +203,6 @@ class Engine:
             return self._renderer.render(
                 job, seeds=seeds, on_step=on_step_and_near_end, on_last_step=on_last_step, on_preview=on_preview
             )
-
-    def _open_meeting(self, settings: EngineSettings) -> MeetingPoint | None:
-        # Offload of whole models puts their own forwards back after each job.
-        if self._family.denoiser is None or self._speed.offload is Offload.MODEL:
-            return None
-        fixed_rows = settings.reproducible_rows if settings.mode is EngineMode.REPRODUCIBLE else None
-        return MeetingPoint(getattr(self._pipe, self._family.denoiser), budget=self.budget, fixed_rows=fixed_rows)
 
     def has_room(self, *, coming: int = 0) -> bool:
         """Whether the device could use one more job now, or in a moment, besides *coming* that are on their way."""

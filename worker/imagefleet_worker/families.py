@@ -4,6 +4,7 @@ import inspect
 from dataclasses import dataclass, replace
 from typing import Any
 
+from imagefleet.jobs import GenerationJob
 from imagefleet_worker.errors import ModelUnavailable
 
 #: Denoiser inputs that are the same for all rows of a call: position ids of the image and of the text.
@@ -64,6 +65,20 @@ def family_of(pipe: Any) -> Family:
         default_guidance=_default(parameters, guidance) if guidance else None,
     )
     return replace(family, **_CORRECTIONS.get(name, {}))
+
+
+def problems_of(job: GenerationJob, family: Family, *, name: str) -> list[str]:
+    """What in *job* a pipeline of *family*, called *name*, cannot do, a sentence each."""
+    problems: list[str] = []
+    for side in ("width", "height"):
+        value = getattr(job, side)
+        if value is not None and value % family.size_multiple:
+            problems.append(f"{side}: {value} is not a multiple of {family.size_multiple}, which {name} needs")
+    if job.negative_prompt is not None and not family.has_negative_prompt:
+        problems.append(f"negative_prompt: {name} has none; leave it out")
+    if job.guidance_scale is not None and family.guidance is None:
+        problems.append(f"guidance_scale: {name} has none; leave it out")
+    return problems
 
 
 def _default(parameters: Any, name: str) -> Any:

@@ -62,7 +62,7 @@ class Forwards:
             self._recorded = None
 
     @torch.no_grad()
-    def repeat(self, call: Call, *, rows: int) -> None:
+    def repeat(self, call: Call, rows: int) -> None:
         """Run a call that is the first row of *call* so many times, and forget its output."""
         first = joining.take(call[0], call[1], start=0, stop=1)
         self._forward(**joining.join([(first, 1)] * rows))

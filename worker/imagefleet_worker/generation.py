@@ -112,6 +112,10 @@ def _render(
 ) -> list[Any]:
     start = time.perf_counter()
 
+    def on_call() -> None:  # not every pipeline reports its steps
+        studio.watchdog.beat()
+        flight.check()
+
     def on_step(done: int, total: int) -> None:
         if done >= total:
             timings["denoise_s"] = time.perf_counter() - start
@@ -124,7 +128,12 @@ def _render(
     flight.has_arrived = True
     with studio.watchdog.watching():
         images = studio.engine.render(
-            job, seed=seed, on_step=on_step, on_preview=circumstances.on_preview, exclusive=circumstances.alone
+            job,
+            seed=seed,
+            on_step=on_step,
+            on_call=on_call,
+            on_preview=circumstances.on_preview,
+            exclusive=circumstances.alone,
         )
     if "denoise_s" in timings:
         timings["decode_s"] = time.perf_counter() - start - timings["denoise_s"]

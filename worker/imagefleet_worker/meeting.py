@@ -6,7 +6,7 @@ forwards right now and are expected to bring a call that fits, and only for a bo
 
 import threading
 import time
-from collections.abc import Generator, Hashable
+from collections.abc import Callable, Generator, Hashable
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +16,7 @@ from imagefleet_worker.budget import Budget
 from imagefleet_worker.device import free_memory, is_fault, is_out_of_memory
 from imagefleet_worker.forwards import Counts, Forwards
 from imagefleet_worker.seats import Seat
+from imagefleet_worker.settings import EngineMode, EngineSettings
 
 _LEAST_PATIENCE_S = 0.02
 
@@ -69,9 +70,12 @@ class MeetingPoint:
         return self.forwards.counts
 
     @contextmanager
-    def seat(self, *, pixels: int) -> Generator[Seat]:
-        """Make this thread one whose calls may be joined, for the length of the block; its images have *pixels*."""
-        seat = self._here.seat = Seat(pixels=pixels)
+    def seat(self, *, pixels: int, on_call: Callable[[], None] = lambda: None) -> Generator[Seat]:
+        """Make this thread one whose calls may be joined, for the length of the block; its images have *pixels*.
+
+        *on_call* is called before each of its calls, and what it raises comes out of the pipeline.
+        """
+        seat = self._here.seat = Seat(pixels=pixels, on_call=on_call)
         try:
             yield seat
         finally:
@@ -86,6 +90,8 @@ class MeetingPoint:
 
     def _arrive(self, *args: Any, **kwargs: Any) -> Any:
         seat: Seat | None = getattr(self._here, "seat", None)
+        if seat is not None:
+            seat.on_call()
         rows = len(args[0] if args else next(iter(kwargs.values())))
         if seat is None or kwargs.get("return_dict", True) is not False:  # only tuples can be split
             self._take_device()
@@ -220,3 +226,9 @@ class MeetingPoint:
 
 def _rows(group: list[Piece]) -> int:
     return sum(piece.rows for piece in group)
+
+
+def meeting_point(module: Any, settings: EngineSettings, budget: Budget) -> MeetingPoint:
+    """A meeting point for *module* as the mode in *settings* wants it."""
+    is_fixed = settings.mode is EngineMode.REPRODUCIBLE
+    return MeetingPoint(module, budget=budget, fixed_rows=settings.reproducible_rows if is_fixed else None)

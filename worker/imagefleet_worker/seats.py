@@ -1,6 +1,6 @@
 """Seats: what the meeting point knows of one job in its denoising loop."""
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 
 import torch
 
@@ -11,7 +11,9 @@ _MOST_DIGESTS = 64
 class Seat:
     """One job at the meeting point. Only its own thread and the holder of the meeting point's lock change it."""
 
-    def __init__(self, *, pixels: int) -> None:
+    def __init__(self, *, pixels: int, on_call: Callable[[], None]) -> None:
+        #: Called by its own thread before each of its calls; what it raises ends the job.
+        self.on_call = on_call
         #: Of each of its images.
         self.pixels = pixels
         self.is_waiting = False

@@ -4,9 +4,13 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import structlog
 import torch
 
+from imagefleet_worker.budget import Budget
 from imagefleet_worker.device import forget_peak, free_memory, is_out_of_memory, memory_left, synchronize
+
+log = structlog.get_logger(__name__)
 
 #: The fewest rows with this part of the best throughput are chosen: more would only make each job slower.
 _ENOUGH = 0.95
@@ -24,6 +28,17 @@ class Measurement:
     def rows_per_second(self) -> float:
         """The throughput."""
         return self.rows / self.seconds
+
+
+def tune(budget: Budget, run: Callable[[int], object], *, call_pixels: int, pixels: int, device: torch.device) -> None:
+    """Set *budget* to the rows of *pixels* each that are worth it, by *run* as in `measure`.
+
+    One image's own call, of *call_pixels*, has been made and stays whole.
+    """
+    found = measure(run, most_rows=budget.max_rows, device=device)
+    if found:
+        budget.max_pixels = max(worthwhile(found).rows * pixels, call_pixels)
+    log.info("measured", pixels=pixels, rows_per_second={each.rows: round(each.rows_per_second, 2) for each in found})
 
 
 def measure(run: Callable[[int], object], *, most_rows: int, device: torch.device) -> list[Measurement]:
