@@ -19,7 +19,6 @@ Command = tuple[str | int | float, ...]
 
 #: A record of a job that has not ended outlives any reasonable wait, and yet not for ever.
 PENDING_TTL_S: Final = 30 * 86_400
-_PREVIEW_TTL_S: Final = 10
 
 _NOW = "local t = redis.call('TIME'); local now = tonumber(t[1]) + tonumber(t[2]) / 1e6\n"
 
@@ -132,24 +131,6 @@ return 'canceled'
 """
 )
 
-# KEYS: record, group. ARGV: job id, group, time to live.
-_ENLIST = """
-if redis.call('HGET', KEYS[1], 'status') ~= 'running' or redis.call('HEXISTS', KEYS[1], 'group') == 1 then return 0 end
-redis.call('HSET', KEYS[1], 'group', ARGV[2])
-redis.call('SADD', KEYS[2], ARGV[1])
-redis.call('EXPIRE', KEYS[2], ARGV[3])
-return 1
-"""
-
-# KEYS: record, preview. ARGV: done/total, channel, event, preview (empty: as before), its time to live.
-_PROGRESS = """
-if redis.call('HGET', KEYS[1], 'status') ~= 'running' then return 0 end
-redis.call('HSET', KEYS[1], 'progress', ARGV[1])
-if ARGV[4] ~= '' then redis.call('SET', KEYS[2], ARGV[4]) end
-redis.call('EXPIRE', KEYS[2], ARGV[5])
-return redis.call('PUBLISH', ARGV[2], ARGV[3])
-"""
-
 
 class Submission(NamedTuple):
     """One job ready to be queued."""
@@ -236,17 +217,6 @@ def cancel(keys: Keys, job_id: str, *, result: str, event: str, outgoing: Iterab
     left = job_id, keys.group("")
     all_keys = keys.job(job_id), keys.deadlines
     return ("EVAL", _CANCEL, 2, *all_keys, result, PENDING_TTL_S, *said, keys.control, *left, *flat)
-
-
-def enlist(keys: Keys, job_id: str, *, group: str) -> Command:
-    """Put a claimed job into its *group*, where no client has. Replies 1, or 0: it is there, or has ended."""
-    return ("EVAL", _ENLIST, 2, keys.job(job_id), keys.group(group), job_id, group, PENDING_TTL_S)
-
-
-def progress(keys: Keys, job_id: str, *, done: int, total: int, event: str, preview: str = "") -> Command:
-    """Note how far a running job is, keep its *preview* (JSON), and tell who listens. Replies how many do."""
-    said = f"{done}/{total}", keys.events(job_id), event
-    return ("EVAL", _PROGRESS, 2, keys.job(job_id), keys.preview(job_id), *said, preview, _PREVIEW_TTL_S)
 
 
 def read(keys: Keys, job_id: str, *fields: str) -> Command:

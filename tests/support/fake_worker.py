@@ -12,7 +12,7 @@ from typing import Any, Self
 import redis
 from PIL import Image
 
-from imagefleet import records
+from imagefleet import notes, records
 from imagefleet.announcements import announce
 from imagefleet.jobs import GenerationJob
 from imagefleet.queues import Keys, queue_for
@@ -62,7 +62,7 @@ class FakeWorker:
     def report(self, job_id: str, done: int, total: int) -> None:
         """Publish how far a job is."""
         event = json.dumps({"type": "job.progress", "id": job_id, "data": {"done": done, "total": total}})
-        self._send(records.progress(self._keys, job_id, done=done, total=total, event=event))
+        self._send(notes.progress(self._keys, job_id, done=done, total=total, event=event))
 
     def finish(self, job_id: str, job: GenerationJob | None = None) -> str:
         """End a job."""

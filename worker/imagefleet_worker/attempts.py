@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 import structlog
 from pydantic import ValidationError
 
-from imagefleet import deliveries, records
+from imagefleet import deliveries, notes, records
 from imagefleet.announcements import announce
 from imagefleet.errors import ImageFleetError, InvalidJob
 from imagefleet.jobs import GenerationJob, Webhook
@@ -115,7 +115,7 @@ def _run(message: Message, *, flight: Flight, desk: Desk) -> JobResult | None:
     attempts, queued_s = int(details[0]), float(details[1])
     flight.deadline = min(filter(None, (job.deadline, message.expires)), default=None)
     if job.group:
-        desk.redis.execute(records.enlist(desk.keys, message.job_id, group=job.group), flight=flight)
+        desk.redis.execute(notes.enlist(desk.keys, message.job_id, group=job.group), flight=flight)
     if verdict == "canceled":
         flight.cancel()
 

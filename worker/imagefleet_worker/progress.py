@@ -11,7 +11,7 @@ import redis
 import structlog
 from PIL import Image
 
-from imagefleet import deliveries, records
+from imagefleet import deliveries, notes
 from imagefleet.queues import Keys
 from imagefleet_worker.metrics import Metrics
 from imagefleet_worker.updates import MOST_WAITING, Updates
@@ -82,7 +82,7 @@ class ProgressBoard:
             data = {"done": news.done, "total": news.total, **({"preview": preview} if preview else {})}
             event = json.dumps({"type": "job.progress", "id": job_id, "data": data})
             pipe.execute_command(
-                *records.progress(
+                *notes.progress(
                     self._keys,
                     job_id,
                     done=news.done,
