@@ -3,7 +3,9 @@
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from imagefleet_worker import commands
 from imagefleet_worker.errors import SettingsInvalid
 from imagefleet_worker.settings import EngineMode, Settings
 
@@ -94,3 +96,24 @@ def test_mistyped_group_variables_do_not_pass_as_limits(monkeypatch: pytest.Monk
 
     with pytest.raises(SettingsInvalid, match="max_steps"):
         Settings.load()
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("redis://127.0.0.1:6379/0", "redis://127.0.0.1:6379/0"),
+        ("redis://worker:geheim@redis.internal:6379/0", "redis://worker:***@redis.internal:6379/0"),
+        ("rediss://:ge@heim@redis.internal/0", "rediss://:***@redis.internal/0"),
+        (
+            "sentinel://:geheim@a:26379;sentinel://:geheim@b:26379/0",
+            "sentinel://:***@a:26379;sentinel://:***@b:26379/0",
+        ),
+    ],
+)
+def test_the_settings_are_shown_without_passwords(url: str, shown: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("IMAGEFLEET_REDIS_URL", url)
+    monkeypatch.setenv("IMAGEFLEET_REDIS_SENTINEL_MASTER", "mymaster")
+    monkeypatch.setenv("COLUMNS", "400")
+    printed = CliRunner().invoke(commands.app, ["settings"]).stdout
+    assert shown in printed
+    assert "heim" not in printed

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from imagefleet_worker import health
+from imagefleet_worker.connections import without_passwords
 from imagefleet_worker.errors import ExitCode, SettingsInvalid
 from imagefleet_worker.settings import Settings
 
@@ -137,4 +138,4 @@ def _text(value: object) -> str:
         return ",".join("***" if isinstance(part, SecretStr) else str(part) for part in value)
     if isinstance(value, bool):
         return str(value).lower()
-    return str(value)
+    return without_passwords(str(value))

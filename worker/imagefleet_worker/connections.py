@@ -1,5 +1,6 @@
 """Connections to Redis for everything in a worker that is not Celery."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -38,6 +39,11 @@ def url_for_celery(settings: RedisSettings) -> str:
     if not settings.url.startswith("rediss://") or "ssl_cert_reqs=" in settings.url:
         return settings.url
     return f"{settings.url}{'&' if '?' in settings.url else '?'}ssl_cert_reqs=required"
+
+
+def without_passwords(text: str) -> str:
+    """*text* with `***` for the password in each URL of it, to be shown."""
+    return re.sub(r"(://[^:/@;]*:)[^/;]*@", r"\1***@", text)
 
 
 def _through_sentinel(settings: RedisSettings, options: Mapping[str, Any]) -> "redis.Redis":

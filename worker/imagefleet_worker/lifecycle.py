@@ -13,7 +13,7 @@ from imagefleet.queues import GENERATE_TASK, Keys, queue_for
 from imagefleet.records import Claim
 from imagefleet_worker import starting
 from imagefleet_worker.burial import Burial
-from imagefleet_worker.connections import connect
+from imagefleet_worker.connections import connect, without_passwords
 from imagefleet_worker.control import CancelListener
 from imagefleet_worker.counter import Counter
 from imagefleet_worker.deadlines import Deadlines
@@ -91,7 +91,7 @@ def open_worker(settings: Settings, *, worker: str, queues: tuple[str, ...]) -> 
     try:
         client.ping()
     except redis.RedisError as error:
-        _exit(ExitCode.REDIS_UNAVAILABLE, f"Redis at {_without_password(settings.redis.url)} does not answer: {error}")
+        _exit(ExitCode.REDIS_UNAVAILABLE, f"Redis at {without_passwords(settings.redis.url)} does not answer: {error}")
     burial = Burial(client, keys=process.keys, settings=settings.lease, worker=worker)
     process.burial = burial
     process.counter = Counter.opened(
@@ -235,8 +235,3 @@ def _opened() -> _Process:
     if _process is None:
         raise RuntimeError("no worker runs in this process")
     return _process
-
-
-def _without_password(url: str) -> str:
-    scheme, _, rest = url.rpartition("://")
-    return f"{scheme}://{rest.rpartition('@')[2]}"
