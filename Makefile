@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 SOURCES := producer worker tests
+JOBS ?= 2
 
 .PHONY: help setup demo test check fix gpu bench chart image clean
 
@@ -22,8 +23,8 @@ $(STAMP): pyproject.toml constraints.txt .ci/make-venv
 demo: setup ## Prompts in, images out: a fleet of two CPU workers (MODEL=folder-or-repo)
 	$(BIN)/python -m tests.demo $(if $(MODEL),--model '$(MODEL)') $(if $(REVISION),--revision '$(REVISION)')
 
-test: setup ## Run the unit, integration and packaging tests
-	$(BIN)/pytest tests/unit tests/integration tests/packaging
+test: setup ## Run the unit, integration and packaging tests, JOBS=2 files at a time
+	$(BIN)/pytest -n $(JOBS) --dist loadfile tests/unit tests/integration tests/packaging
 
 check: setup ## Lint, format, types and import rules
 	$(BIN)/ruff check $(SOURCES)

@@ -1,6 +1,7 @@
 """The real parts that tests ask for by name."""
 
 import os
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -9,6 +10,12 @@ import redis as redis_py
 from tests.support.receiver import Receiver
 from tests.support.redis import RedisServer
 from tests.support.s3 import S3, s3_server
+
+
+def pytest_configure() -> None:
+    """Let Ctrl-C reach the processes of the tests: a shell that runs this in the background has them ignore it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
