@@ -25,6 +25,7 @@ from imagefleet.errors import (
     ResultTimeout,
 )
 from imagefleet.jobs import DEFAULT_LIMITS, GenerationJob, ImageFormat, JobLimits, Webhook, WebhookEvent
+from imagefleet.outlook import Outlook
 from imagefleet.overview import Overview, Queue
 from imagefleet.results import Artifact, JobError, JobResult, JobStatus, JobUpdate, StepsDone, Timings
 from imagefleet.settings import ClientSettings, SettingsInvalid
@@ -51,6 +52,7 @@ __all__ = [
     "JobResult",
     "JobStatus",
     "JobUpdate",
+    "Outlook",
     "Overview",
     "Preview",
     "Progress",

@@ -11,6 +11,7 @@ from imagefleet.cancellation import GroupCanceled
 from imagefleet.jobs import DEFAULT_LIMITS, JobLimits
 from imagefleet.messages import Links
 from imagefleet.ordering import InOrder
+from imagefleet.outlook import Outlook, outlook
 from imagefleet.overview import Overview, Queue
 from imagefleet.results import JobResult, JobStatus
 from imagefleet.settings import ClientSettings
@@ -104,6 +105,10 @@ class AsyncClient:
     async def status(self, job_id: str) -> JobStatus:
         """Where a job is now. Raises `JobNotFound` where there is no record of it."""
         return (await self.get(job_id)).status
+
+    async def outlook(self, job_id: str) -> Outlook:
+        """A job's place in line, and when it should be done at the speed that its workers have now."""
+        return await self._connection.run(outlook(self._settings.keys, job_id))
 
     async def result(self, job_id: str, timeout_s: float | None = None) -> JobResult:
         """Wait until a job has ended and return how."""

@@ -10,6 +10,7 @@ from imagefleet.connections import Connection
 from imagefleet.jobs import DEFAULT_LIMITS, JobLimits
 from imagefleet.messages import Links
 from imagefleet.ordering import InOrder
+from imagefleet.outlook import Outlook, outlook
 from imagefleet.overview import Overview, Queue
 from imagefleet.results import JobResult, JobStatus
 from imagefleet.settings import ClientSettings
@@ -120,6 +121,13 @@ class Client:
     def status(self, job_id: str) -> JobStatus:
         """Where a job is now. Raises `JobNotFound` where there is no record of it."""
         return self.get(job_id).status
+
+    def outlook(self, job_id: str) -> Outlook:
+        """A job's place in line, and when it should be done at the speed that its workers have now.
+
+        Raises `JobNotFound` where there is no record of it.
+        """
+        return self._connection.run(outlook(self._settings.keys, job_id))
 
     def result(self, job_id: str, timeout_s: float | None = None) -> JobResult:
         """Wait until a job has ended and return how; see `JobResult.raise_for_status`.

@@ -8,6 +8,8 @@ Beside each list of a queue, whose name all of these begin with, there may be
   itself, where messages without a tenant wait, takes part as the lane without a name;
 - `:turn` and `:token`, the two counters.
 
+`:number` counts what clients have pushed on the list itself, for `outlook`.
+
 Who is new, or comes again, is served before the one that was served last, and after all others: round robin.
 """
 
@@ -36,5 +38,6 @@ local function put(push, list, message, tenant)
   redis.call('ZADD', list .. ':tenants', token, message)
   redis.call(push, list .. ':tenant:' .. tenant, token)
   join(list, tenant)
+  return token
 end
 """

@@ -16,10 +16,18 @@ redis.call('EXPIRE', KEYS[2], ARGV[3])
 return 1
 """
 
-# KEYS: record, preview. ARGV: done/total, channel, event, preview (empty: as before), its time to live.
+# KEYS: record, preview. ARGV: done/total, channel, event, preview (empty: as before), its time to live, seconds left
+# (empty: not known).
 _PROGRESS = """
 if redis.call('HGET', KEYS[1], 'status') ~= 'running' then return 0 end
 redis.call('HSET', KEYS[1], 'progress', ARGV[1])
+if ARGV[6] == '' then
+  redis.call('HDEL', KEYS[1], 'ends_at')
+else
+  local t = redis.call('TIME')
+  local now = tonumber(t[1]) + tonumber(t[2]) / 1e6
+  redis.call('HSET', KEYS[1], 'ends_at', string.format('%.3f', now + tonumber(ARGV[6])))
+end
 if ARGV[4] ~= '' then redis.call('SET', KEYS[2], ARGV[4]) end
 redis.call('EXPIRE', KEYS[2], ARGV[5])
 return redis.call('PUBLISH', ARGV[2], ARGV[3])
@@ -31,7 +39,13 @@ def enlist(keys: Keys, job_id: str, *, group: str) -> Command:
     return ("EVAL", _ENLIST, 2, keys.job(job_id), keys.group(group), job_id, group, PENDING_TTL_S)
 
 
-def progress(keys: Keys, job_id: str, *, done: int, total: int, event: str, preview: str = "") -> Command:
-    """Note how far a running job is, keep its *preview* (JSON), and tell who listens. Replies how many do."""
+def progress(
+    keys: Keys, job_id: str, *, done: int, total: int, event: str, preview: str = "", left_s: float | None = None
+) -> Command:
+    """Note how far a running job is, keep its *preview* (JSON), and tell who listens. Replies how many do.
+
+    *left_s* is how long the rest of its steps should take; it is kept as a time of Redis's clock.
+    """
     said = f"{done}/{total}", keys.events(job_id), event
-    return ("EVAL", _PROGRESS, 2, keys.job(job_id), keys.preview(job_id), *said, preview, _PREVIEW_TTL_S)
+    left = "" if left_s is None else left_s
+    return ("EVAL", _PROGRESS, 2, keys.job(job_id), keys.preview(job_id), *said, preview, _PREVIEW_TTL_S, left)

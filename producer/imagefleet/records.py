@@ -6,7 +6,8 @@ change, and of two ends that race for a job exactly one is recorded.
 
 Fields: status, model, queued_at, started_at, ended_at (Redis time, seconds), worker, attempts, progress (`done/total`),
 cancel (`1` once somebody asked), webhook and metadata (JSON, for an end before any worker saw the job), group, deadline
-(seconds), result (JSON).
+(seconds), result (JSON), place (`level/number` or `level/token/tenant`: where it was put into line), ends_at (Redis
+time at which its steps should be done).
 """
 
 from collections.abc import Iterable, Sequence
@@ -38,17 +39,32 @@ _SUBMIT = (
     _NOW
     + LANES
     + """
-local waiting, fresh = 0, 0
+local waiting, fresh, seen, pushed, number = 0, 0, {}, {}, {}
 for i = 3, #KEYS do waiting = waiting + length(KEYS[i]) end
 for i = 6, #ARGV, 9 do
-  if redis.call('EXISTS', ARGV[3] .. ARGV[i]) == 0 then fresh = fresh + 1 end
+  if not seen[ARGV[i]] and redis.call('EXISTS', ARGV[3] .. ARGV[i]) == 0 then
+    seen[ARGV[i]] = true
+    fresh = fresh + 1
+    if ARGV[i + 8] == '' then pushed[ARGV[i + 1]] = (pushed[ARGV[i + 1]] or 0) + 1 end
+  end
 end
 local most = tonumber(ARGV[1])
 if most > 0 and waiting + fresh > most then return {'full', waiting} end
+for level, count in pairs(pushed) do
+  number[level] = redis.call('INCRBY', KEYS[tonumber(level) + 2] .. ':number', count) - count
+end
+local function line_up(level, message, tenant)
+  local list = KEYS[tonumber(level) + 2]
+  if tenant ~= '' then return level .. '/' .. put('LPUSH', list, message, tenant) .. '/' .. tenant end
+  put('LPUSH', list, message)
+  number[level] = number[level] + 1
+  return level .. '/' .. number[level]
+end
 for i = 6, #ARGV, 9 do
   local record = ARGV[3] .. ARGV[i]
   if redis.call('EXISTS', record) == 0 then
-    redis.call('HSET', record, 'status', 'queued', 'model', ARGV[5], 'queued_at', string.format('%.6f', now))
+    redis.call('HSET', record, 'status', 'queued', 'model', ARGV[5], 'queued_at', string.format('%.6f', now),
+      'place', line_up(ARGV[i + 1], ARGV[i + 2], ARGV[i + 8]))
     if ARGV[i + 3] ~= '' then redis.call('HSET', record, 'webhook', ARGV[i + 3]) end
     if ARGV[i + 4] ~= '' then redis.call('HSET', record, 'metadata', ARGV[i + 4]) end
     if ARGV[i + 5] ~= '' then
@@ -61,7 +77,6 @@ for i = 6, #ARGV, 9 do
       redis.call('ZADD', KEYS[1], ARGV[i + 6], ARGV[i])
     end
     redis.call('EXPIRE', record, ARGV[2])
-    put('LPUSH', KEYS[tonumber(ARGV[i + 1]) + 2], ARGV[i + 2], ARGV[i + 8] ~= '' and ARGV[i + 8])
     if ARGV[i + 7] ~= '' then redis.call('LPUSH', KEYS[2], ARGV[i + 7]) end
   end
 end
@@ -97,7 +112,7 @@ local status = redis.call('HGET', KEYS[1], 'status')
 if status and status ~= 'queued' and status ~= 'running' then return status end
 leave(KEYS[1], ARGV[8], ARGV[9], KEYS[3])
 redis.call('HSET', KEYS[1], 'status', ARGV[3], 'result', ARGV[4], 'ended_at', string.format('%.6f', now))
-redis.call('HDEL', KEYS[1], 'progress', 'webhook', 'metadata', 'cancel')
+redis.call('HDEL', KEYS[1], 'progress', 'webhook', 'metadata', 'cancel', 'place', 'ends_at')
 redis.call('DEL', KEYS[4])
 redis.call('EXPIRE', KEYS[1], ARGV[5])
 for i = 10, #ARGV, 2 do redis.call('LPUSH', ARGV[i], ARGV[i + 1]) end

@@ -119,6 +119,8 @@ class JobEvent:
     result: JobResult | None = None
     #: While the job runs, where it asked for previews: the newest, where there is a new one.
     preview: Preview | None = None
+    #: With news of a step: how many seconds the steps that are left should take; None after the first.
+    left_s: float | None = field(default=None, compare=False)
 
 
 def _moment(seconds: str | None) -> datetime | None:

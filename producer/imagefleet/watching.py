@@ -163,7 +163,8 @@ def _read(text: str) -> JobEvent | None:
     kind, job_id, data = heard["type"].removeprefix("job."), heard["id"], heard["data"]
     if kind == "progress":
         preview = Preview.read(data["preview"]) if "preview" in data else None
-        return JobEvent(job_id, JobStatus.RUNNING, Progress(data["done"], data["total"]), preview=preview)
+        progress = Progress(data["done"], data["total"])
+        return JobEvent(job_id, JobStatus.RUNNING, progress, preview=preview, left_s=data.get("left_s"))
     if kind not in _STATUSES:
         return None
     status = JobStatus(kind)

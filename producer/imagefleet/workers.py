@@ -107,6 +107,8 @@ class Worker(_Wire):
     """Made since its start."""
     images_per_s: float = 0.0
     """Of the last minute."""
+    jobs_per_s: float | None = None
+    """Of its last minute of work, however long ago; None before its first job has ended."""
     busy: float = 0.0
     """Share of the last minute that the device spent in the model, 0 to 1."""
     memory: dict[str, int] = {}

@@ -191,7 +191,8 @@ def test_watch_says_each_change_in_a_line_without_a_terminal(redis_url: str) -> 
             with FakeWorker(redis_url):
                 lines += watch.stdout.readlines()
     assert watch.returncode == 0
-    assert lines == [f"{job_id} {status}\n" for status in ("queued", "running", "succeeded")]
+    said = ("queued, number 1 in line", "running", "succeeded")
+    assert lines == [f"{job_id} {each}\n" for each in said]
 
 
 def test_watch_as_json_tells_every_step_it_hears_of(run: Run, redis_url: str) -> None:

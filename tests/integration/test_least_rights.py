@@ -43,6 +43,8 @@ def test_a_producer_submits_looks_waits_and_cancels(server: RedisServer) -> None
         job_id = client.submit("a red fox")
         ids = client.submit_many(["a", "b"])
         assert client.queue_length("default") == 3
+        assert client.outlook(ids[1]).position == 3
+        assert client.outlook(client.submit("c", model="other", tenant="acme")).position == 1
         assert client.cancel(job_id) is JobStatus.CANCELED
         assert client.result(job_id, timeout_s=5).status is JobStatus.CANCELED
         assert [client.get(each).status for each in ids] == [JobStatus.QUEUED] * 2

@@ -6,7 +6,7 @@ import pytest
 
 from imagefleet.records import Claim
 from imagefleet_worker.errors import JobCanceled, JobExpired, LeaseLost
-from imagefleet_worker.flights import Flight, Flights
+from imagefleet_worker.flights import Flight, Flights, Work
 
 
 def flight(job_id: str = "a", claim_id: str = "t") -> Flight:
@@ -55,3 +55,17 @@ def test_waiting_ends_when_the_last_flight_has_landed() -> None:
     with flights.boarding(flight()):
         assert not flights.wait_until_empty(0.01)
     assert flights.wait_until_empty(0.01)
+
+
+def test_work_is_time_with_a_job_and_overlapping_jobs_count_it_once() -> None:
+    now = 100.0
+    flights = Flights(clock=lambda: now)
+    assert flights.work() == Work(0, 0)
+    with flights.boarding(flight("a", "1")):
+        now = 102
+        with flights.boarding(flight("b", "2")):
+            now = 105
+            assert flights.work() == Work(0, 5)
+        now = 106
+    now = 200
+    assert flights.work() == Work(2, 6)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from imagefleet_worker.pace import Pace, Rates
+from imagefleet_worker.pace import Pace, Rates, Speed
 
 
 def test_nothing_is_said_before_there_are_two_marks() -> None:
@@ -29,3 +29,29 @@ def test_a_device_is_never_busier_than_all_the_time() -> None:
     pace = Pace()
     pace.note(at=0, images=0, busy_s=0)
     assert pace.note(at=1, images=0, busy_s=1.6).busy == 1
+
+
+def test_speed_is_of_time_with_jobs_and_is_kept_while_there_are_none() -> None:
+    speed = Speed()
+    assert speed.note(worked_s=0, ended=0) is None
+    assert speed.note(worked_s=3, ended=0) is None
+    assert speed.note(worked_s=4, ended=2) == 0.5
+    for _ in range(100):
+        assert speed.note(worked_s=4, ended=2) == 0.5
+    assert len(speed._pace._marks) == 2
+
+
+def test_speed_of_long_jobs_is_counted_from_end_to_end() -> None:
+    speed = Speed()
+    speed.note(worked_s=600, ended=1)
+    assert speed.note(worked_s=900, ended=1) == pytest.approx(1 / 600)
+    assert speed.note(worked_s=1100, ended=2) == pytest.approx(1 / 500)
+
+
+def test_speed_forgets_what_is_older_than_a_minute_of_work() -> None:
+    speed = Speed()
+    for second in range(1, 121):
+        speed.note(worked_s=second, ended=second)
+    for second in range(121, 182):
+        speed.note(worked_s=second, ended=120 + 3 * (second - 120))
+    assert speed.note(worked_s=182, ended=306) == pytest.approx(3)

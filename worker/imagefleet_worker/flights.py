@@ -1,9 +1,11 @@
 """Flights: the attempts that this process is making right now, and what may end one from outside."""
 
 import threading
-from collections.abc import Generator
+import time
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 from imagefleet.records import Claim
 from imagefleet_worker.errors import JobCanceled, JobExpired, LeaseLost
@@ -52,24 +54,41 @@ class Flight:
             raise JobExpired(f"the deadline {self.deadline.isoformat()} has passed")
 
 
+class Work(NamedTuple):
+    """What this process has done since its start."""
+
+    #: Attempts that are over, however they went.
+    ended: int
+    #: Seconds in which there was at least one attempt.
+    worked_s: float
+
+
 class Flights:
     """All attempts of this process."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._changed = threading.Condition()
         self._flights: dict[str, Flight] = {}
+        self._clock = clock
+        self._since = 0.0
+        self._work = Work(0, 0.0)
 
     @contextmanager
     def boarding(self, flight: Flight) -> Generator[Flight]:
         """Register *flight* for as long as the block runs."""
         key = flight.claim.token or flight.job_id
         with self._changed:
+            if not self._flights:
+                self._since = self._clock()
             self._flights[key] = flight
         try:
             yield flight
         finally:
             with self._changed:
                 self._flights.pop(key, None)
+                self._work = Work(self._work.ended + 1, self._work.worked_s)
+                if not self._flights:
+                    self._work = Work(self._work.ended, self._work.worked_s + self._clock() - self._since)
                 self._changed.notify_all()
 
     def cancel(self, job_id: str) -> None:
@@ -95,6 +114,12 @@ class Flights:
         """Wait until no attempt is left; whether that was so within *timeout_s*."""
         with self._changed:
             return self._changed.wait_for(lambda: not self._flights, timeout=timeout_s)
+
+    def work(self) -> Work:
+        """What this process has done since its start."""
+        with self._changed:
+            now_s = self._clock() - self._since if self._flights else 0.0
+            return Work(self._work.ended, self._work.worked_s + now_s)
 
     def count_arrived(self) -> int:
         """How many attempts have come to the device, or are past it."""

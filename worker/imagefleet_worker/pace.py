@@ -1,4 +1,4 @@
-"""Pace: how fast counters that only grow have grown in the last minute."""
+"""Pace: how fast counters that only grow have grown in the last minute, and in the last minute of work."""
 
 from collections import deque
 from typing import Final, NamedTuple
@@ -33,3 +33,23 @@ class Pace:
         if elapsed <= 0:
             return Rates(0.0, 0.0)
         return Rates((images - images_then) / elapsed, min(1.0, (busy_s - busy_then) / elapsed))
+
+
+class Speed:
+    """How fast the jobs of one process end while it has any; for one thread. Time without jobs is left out."""
+
+    def __init__(self) -> None:
+        self._pace = Pace()
+        self._pace.note(at=0.0, images=0, busy_s=0.0)
+        self._ended = 0
+        self._known: float | None = None
+
+    def note(self, *, worked_s: float, ended: int) -> float | None:
+        """Note the counters and return the jobs per second of the last minute of work; None until one has ended.
+
+        It is counted from end to end, so that a job of many minutes does not look like none, or like one a minute.
+        """
+        if ended > self._ended:
+            self._ended = ended
+            self._known = self._pace.note(at=worked_s, images=ended, busy_s=0.0).images or self._known
+        return self._known

@@ -19,7 +19,7 @@ from imagefleet_worker.flights import Flights
 from imagefleet_worker.heartbeat import Heartbeat
 from imagefleet_worker.leases import Leases
 from imagefleet_worker.metrics import Metrics
-from imagefleet_worker.pace import Pace
+from imagefleet_worker.pace import Pace, Speed
 from imagefleet_worker.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -51,6 +51,7 @@ class Presence:
         self._settings = settings
         self._ttl_s = max(_TTL_LEASES * settings.lease.duration_s, _LEAST_TTL_S)
         self._pace = Pace()
+        self._speed = Speed()
         self._device: str | None = None
         self._revision: str | None = None
         self._client: redis.Redis | None = None
@@ -112,6 +113,8 @@ class Presence:
         engine = self._metrics.sources.engine()
         images, busy_s = self._metrics.images, engine.get("busy_seconds", 0.0)
         rates = self._pace.note(at=time.monotonic(), images=images, busy_s=busy_s)
+        work = self._flights.work()
+        jobs_per_s = self._speed.note(worked_s=work.worked_s, ended=work.ended)
         held = self._leases.count()
         return born.model_copy(
             update={
@@ -122,6 +125,7 @@ class Presence:
                 "jobs": self._jobs(),
                 "images": images,
                 "images_per_s": round(rates.images, 3),
+                "jobs_per_s": jobs_per_s,
                 "busy": round(rates.busy, 3),
                 "memory": {**resident(), **{kind: int(size) for kind, size in self._metrics.sources.memory().items()}},
             }

@@ -4,6 +4,8 @@ import base64
 import io
 import json
 import threading
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +29,8 @@ class _News:
     total: int
     updates: Updates
     preview: Image.Image | None = None
+    #: Seconds that the other steps should take.
+    left_s: float | None = None
 
 
 class ProgressBoard:
@@ -43,14 +47,24 @@ class ProgressBoard:
         self._thread = threading.Thread(target=self._run, name="progress", daemon=True)
         self._thread.start()
 
-    def note(self, job_id: str, done: int, total: int, *, updates: Updates, preview: Image.Image | None = None) -> None:
+    def note(
+        self,
+        job_id: str,
+        done: int,
+        total: int,
+        *,
+        updates: Updates,
+        preview: Image.Image | None = None,
+        left_s: float | None = None,
+    ) -> None:
         """Note that *done* of *total* steps are behind *job_id*, for listeners and *updates*; costs no I/O.
 
         A *preview* is encoded when it is sent, and not in the job's own thread.
         """
         with self._lock:
             unsent = self._latest.get(job_id)
-            self._latest[job_id] = _News(done, total, updates, preview or (unsent.preview if unsent else None))
+            picture = preview or (unsent.preview if unsent else None)
+            self._latest[job_id] = _News(done, total, updates, picture, left_s)
         self._news.set()
 
     def close(self) -> None:
@@ -79,7 +93,9 @@ class ProgressBoard:
         pipe = self._client.pipeline(transaction=False)
         for job_id, news in latest.items():
             preview = _as_json(news.preview) if news.preview else None
-            data = {"done": news.done, "total": news.total, **({"preview": preview} if preview else {})}
+            optional = {"left_s": news.left_s, "preview": preview}
+            known = {name: value for name, value in optional.items() if value is not None}
+            data = {"done": news.done, "total": news.total, **known}
             event = json.dumps({"type": "job.progress", "id": job_id, "data": data})
             pipe.execute_command(
                 *notes.progress(
@@ -89,6 +105,7 @@ class ProgressBoard:
                     total=news.total,
                     event=event,
                     preview=json.dumps(preview) if preview else "",
+                    left_s=news.left_s,
                 )
             )
             if delivery := news.updates.progress(news.done, news.total):
@@ -99,22 +116,44 @@ class ProgressBoard:
 class Reporter:
     """Tells of one attempt at *job_id*."""
 
-    def __init__(self, job_id: str, *, board: ProgressBoard, metrics: Metrics, updates: Updates) -> None:
+    def __init__(
+        self,
+        job_id: str,
+        *,
+        board: ProgressBoard,
+        metrics: Metrics,
+        updates: Updates,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._job_id = job_id
         self._board = board
         self._metrics = metrics
         self._updates = updates
+        self._clock = clock
+        self._first: tuple[int, float] | None = None
         self._steps = (0, 0)
+        self._left_s: float | None = None
 
     def step(self, done: int, total: int) -> None:
         """A step is done."""
         self._metrics.stepped()
-        self._steps = (done, total)
-        self._board.note(self._job_id, done, total, updates=self._updates)
+        self._steps, self._left_s = (done, total), self._left(done, total)
+        self._board.note(self._job_id, done, total, updates=self._updates, left_s=self._left_s)
 
     def preview(self, image: Image.Image) -> None:
         """There is a preview of the step that was told last."""
-        self._board.note(self._job_id, *self._steps, updates=self._updates, preview=image)
+        self._board.note(self._job_id, *self._steps, updates=self._updates, preview=image, left_s=self._left_s)
+
+    def _left(self, done: int, total: int) -> float | None:
+        """Seconds for the other steps, at the pace since the first; None with the first, which says nothing of it."""
+        if done >= total:
+            return 0.0
+        now = self._clock()
+        if self._first is None or done <= self._first[0]:
+            self._first = (done, now)
+            return None
+        steps, seconds = done - self._first[0], now - self._first[1]
+        return round((total - done) * seconds / steps, 3)
 
 
 def _as_json(image: Image.Image) -> dict[str, Any]:

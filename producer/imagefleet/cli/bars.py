@@ -1,5 +1,6 @@
 """Waiting in sight: a bar for each job and one for the whole, or plain lines where nobody watches a terminal."""
 
+import math
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from typing import Final, Protocol
@@ -19,8 +20,9 @@ from imagefleet.snapshots import JobEvent
 MOST_BARS: Final = 12
 _LABEL_WIDTH: Final = 36
 _TITLE: Final = "all jobs"
-#: Columns of a bar, and of what stands beside bar and label: count, time, status.
-_NARROWEST, _WIDEST, _REST = 8, 40, 28
+#: Columns of a bar, and of what stands beside bar and label: count, time, status with the time left.
+_NARROWEST, _WIDEST, _REST = 8, 40, 35
+_LEAST_OF_NEXT: Final = 99
 _STYLES: Final = {
     JobStatus.QUEUED: "default",
     JobStatus.RUNNING: "cyan",
@@ -100,7 +102,8 @@ class Bars:
         if event.status is JobStatus.QUEUED:
             return
         bar = self._bars[event.id] if event.id in self._bars else self._add(event.id)
-        state = escape(f"{event.status}{reason(event.result)}")
+        left = "" if event.left_s is None else f", {about(event.left_s)} left"
+        state = escape(f"{event.status}{left}{reason(event.result)}")
         style = _STYLES[event.status]
         self.progress.update(bar, state=f"[{style}]{state}[/]")
         if event.progress:
@@ -131,6 +134,14 @@ class Bars:
 def reason(result: JobResult | None) -> str:
     """Why a job has no images, as the end of a line; empty for one that has."""
     return f": {result.error.message}" if result and result.error else ""
+
+
+def about(seconds: float) -> str:
+    """A time that is only estimated, in one unit and at most two digits: `12s`, `3m`, `2h`."""
+    if seconds < _LEAST_OF_NEXT:
+        return f"{math.ceil(seconds)}s"
+    minutes = round(seconds / 60)
+    return f"{minutes}m" if minutes < _LEAST_OF_NEXT else f"{round(minutes / 60)}h"
 
 
 def shorten(text: str, width: int) -> str:

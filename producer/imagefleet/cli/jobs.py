@@ -14,6 +14,7 @@ from imagefleet.cli.rows import print_rows
 from imagefleet.cli.session import client_for, err, out, print_json
 from imagefleet.client import Client
 from imagefleet.errors import InvalidJob, ResultTimeout
+from imagefleet.outlook import Outlook
 from imagefleet.results import JobResult, JobStatus
 from imagefleet.snapshots import Snapshot
 
@@ -36,11 +37,11 @@ def add_to(app: typer.Typer) -> None:
 def status(context: typer.Context, ids: Ids, *, as_json: Json = False) -> None:
     """Show where jobs are."""
     with client_for(context) as client:
+        if as_json:
+            for job_id in ids:
+                print_json(_as_json(client.get(job_id), client.outlook(job_id)))
+            return
         snapshots = [client.get(job_id) for job_id in ids]
-    if as_json:
-        for snapshot in snapshots:
-            print_json(_as_json(snapshot))
-        return
     titles = ("job", "status", "progress", "attempts", "worker", "queued", "started", "ended")
     print_rows(out(), titles, map(_cells, snapshots))
 
@@ -132,7 +133,7 @@ def _ended(client: Client, ids: Sequence[str]) -> list[JobResult]:
     return [snapshot.result for snapshot in snapshots if snapshot.result is not None]
 
 
-def _as_json(snapshot: Snapshot) -> dict[str, Any]:
+def _as_json(snapshot: Snapshot, ahead: Outlook) -> dict[str, Any]:
     times = {name: getattr(snapshot, name) for name in ("queued_at", "started_at", "ended_at")}
     return {
         "id": snapshot.id,
@@ -143,6 +144,9 @@ def _as_json(snapshot: Snapshot) -> dict[str, Any]:
         "worker": snapshot.worker,
         **{name: moment.isoformat() if moment else None for name, moment in times.items()},
         "cancel_requested": snapshot.cancel_requested,
+        "position": ahead.position,
+        "images_per_s": ahead.images_per_s,
+        "eta_s": ahead.eta_s,
     }
 
 

@@ -1,17 +1,19 @@
 """`imagefleet watch`: jobs in sight until they have ended."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.text import Text
 
-from imagefleet.cli.bars import Bars, reason
+from imagefleet.cli.bars import MOST_BARS, Bars, about, reason
 from imagefleet.cli.exits import Exit
 from imagefleet.cli.jobs import Ids
 from imagefleet.cli.options import Timeout
 from imagefleet.cli.session import client_for, err, is_watched, out, print_json
+from imagefleet.client import Client
+from imagefleet.outlook import Outlook
 from imagefleet.results import JobStatus
 from imagefleet.snapshots import JobEvent
 
@@ -36,7 +38,8 @@ def watch(
     with client_for(context) as client:
         events = client.events(wanted, timeout)
         try:
-            ended = [event for event in _shown(events, wanted, console, as_json=as_json) if event.result]
+            shown = _shown(events, wanted, console, client, as_json=as_json)
+            ended = [event for event in shown if event.result]
         except KeyboardInterrupt as error:
             err().print("The jobs go on; imagefleet cancel ends them", markup=False)
             raise typer.Exit(Exit.INTERRUPTED) from error
@@ -44,11 +47,16 @@ def watch(
         raise typer.Exit(Exit.JOB_FAILED)
 
 
-def _shown(events: Iterable[JobEvent], ids: Sequence[str], console: Console, *, as_json: bool) -> Iterable[JobEvent]:
+def _shown(
+    events: Iterable[JobEvent], ids: Sequence[str], console: Console, client: Client, *, as_json: bool
+) -> Iterable[JobEvent]:
     """The same events, each once it has been shown."""
     if as_json:
         return _as_lines_of_json(events)
-    return _as_bars(events, ids, console) if is_watched(console) else _as_lines(events, console)
+    if is_watched(console):
+        return _as_bars(events, ids, console)
+    look = client.outlook if len(ids) <= MOST_BARS else None  # two round trips for each that waits
+    return _as_lines(events, console, look)
 
 
 def _as_bars(events: Iterable[JobEvent], ids: Sequence[str], console: Console) -> Iterable[JobEvent]:
@@ -59,13 +67,24 @@ def _as_bars(events: Iterable[JobEvent], ids: Sequence[str], console: Console) -
             yield event
 
 
-def _as_lines(events: Iterable[JobEvent], console: Console) -> Iterable[JobEvent]:
+def _as_lines(
+    events: Iterable[JobEvent], console: Console, look: Callable[[str], Outlook] | None
+) -> Iterable[JobEvent]:
     last: dict[str, JobStatus] = {}
     for event in events:
         if last.get(event.id) is not event.status:
             last[event.id] = event.status
-            console.print(Text(f"{event.id} {event.status}{reason(event.result)}"), soft_wrap=True)
+            ahead = _ahead(look(event.id)) if look and event.status is JobStatus.QUEUED else ""
+            console.print(Text(f"{event.id} {event.status}{ahead}{reason(event.result)}"), soft_wrap=True)
         yield event
+
+
+def _ahead(seen: Outlook) -> str:
+    """What is known of a queued job's place in line, as the end of a line; empty once it runs."""
+    if seen.status is not JobStatus.QUEUED:
+        return ""
+    place = "" if seen.position is None else f", number {seen.position:,} in line"
+    return place if seen.eta_s is None else f"{place}, about {about(seen.eta_s)}"
 
 
 def _as_lines_of_json(events: Iterable[JobEvent]) -> Iterable[JobEvent]:
@@ -79,5 +98,6 @@ def _as_mapping(event: JobEvent) -> dict[str, Any]:
         "id": event.id,
         "status": event.status.value,
         "progress": event.progress._asdict() if event.progress else None,
+        "left_s": event.left_s,
         "result": event.result.model_dump(mode="json") if event.result else None,
     }
