@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from imagefleet_worker import joining
+from imagefleet_worker.baton import Baton
 from imagefleet_worker.budget import Budget
 from imagefleet_worker.device import free_memory, is_fault, is_out_of_memory
 from imagefleet_worker.forwards import Counts, Forwards
@@ -51,6 +52,7 @@ class MeetingPoint:
         self.forwards = Forwards(module.forward, fixed_rows=fixed_rows)
         self._budget = budget
         self._here = threading.local()
+        self._baton = Baton()
         self._changed = threading.Condition()
         self._seats: set[Seat] = set()
         self._pending: list[Piece] = []
@@ -84,6 +86,7 @@ class MeetingPoint:
 
     def leave(self, seat: Seat) -> None:
         """Tell the others not to wait for *seat*: its last step is done. A further call would bring it back."""
+        self._baton.pass_on()
         with self._changed:
             self._seats.discard(seat)
             self._changed.notify_all()
@@ -130,6 +133,7 @@ class MeetingPoint:
         ]
 
     def _meet(self, seat: Seat, pieces: list[Piece]) -> tuple[Any, ...]:
+        self._baton.pass_on()
         with self._changed:
             seat.arrive(tuple(piece.key for piece in pieces))
             self._pending += pieces
@@ -141,6 +145,7 @@ class MeetingPoint:
                 else:
                     self._wait()
             seat.is_waiting = False
+        self._baton.take()
         for piece in pieces:
             if piece.error is not None:
                 raise piece.error
