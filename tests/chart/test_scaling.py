@@ -39,9 +39,7 @@ def test_running_jobs_are_those_that_hold_a_lease() -> None:
 def test_with_prometheus_the_backlog_is_in_seconds_of_the_device() -> None:
     spec = scaled("two-models")["r-imagefleet-flux-1"]
     modifiers = spec["advanced"]["scalingModifiers"]
-    assert set(re.findall("[a-z][A-Za-z0-9]*", modifiers["formula"])) == {
-        trigger["name"] for trigger in spec["triggers"]
-    }
+    assert set(re.findall("[a-z][a-z0-9_]*", modifiers["formula"])) == {trigger["name"] for trigger in spec["triggers"]}
     assert modifiers["target"] == "120"
     queries = {
         trigger["name"]: trigger["metadata"]["query"] for trigger in spec["triggers"] if "query" in trigger["metadata"]
