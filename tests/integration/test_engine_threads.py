@@ -168,7 +168,7 @@ def test_a_canceled_job_stops_within_a_step_and_decodes_nothing(engines: Engines
 @pytest.mark.parametrize("mode", ["off", "merge", "reproducible"])
 def test_a_job_of_a_pipeline_that_reports_no_steps_is_canceled_within_one(engines: Engines, mode):
     engine = engines.fresh("sd", mode)
-    engine._renderer._family = replace(engine._family, has_step_callback=False)
+    engine._family = engine._renderer._family = replace(engine._family, has_step_callback=False)
     calls: list[int] = []
 
     def cancel() -> None:
@@ -209,3 +209,13 @@ def test_a_slow_job_does_not_hold_up_the_others(engines: Engines):
         assert not slow.done()
         release.set()
         assert len(slow.result(30)) == 1
+
+
+def test_a_pipeline_that_reports_its_steps_is_stopped_at_a_step_only(engines: Engines) -> None:
+    """The ranks of a group agree at each step; one that stopped at a call would leave the others waiting in it."""
+    engine = engines.shared("flux")
+
+    def never() -> None:
+        raise AssertionError("asked at a call")
+
+    engine.render(engine.check(VICTIM), seed=1, on_step=go_on, on_call=never)

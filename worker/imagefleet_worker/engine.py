@@ -184,7 +184,8 @@ class Engine:
             pixels = (job.width or 0) * (job.height or 0)
             cost = pixels * len(seeds) * self._rows_per_image
             visit = stack.enter_context(self._turns.visit(cost=cost, is_exclusive=exclusive))
-            seat = stack.enter_context(self._meeting.seat(pixels=pixels, on_call=on_call)) if self._meeting else None
+            heed = {} if self._family.has_step_callback else {"on_call": on_call}  # ranks stop at a step, together
+            seat = stack.enter_context(self._meeting.seat(pixels=pixels, **heed)) if self._meeting else None
 
             def on_last_step() -> None:
                 visit.end_soon()
