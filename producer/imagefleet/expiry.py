@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from imagefleet.queues import Keys
-from imagefleet.records import LEAVE, Command, Outgoing
+from imagefleet.records import END_WAITING, Command, Outgoing
 
 _NOW: Final = "local t = redis.call('TIME'); local now = tonumber(t[1]) + tonumber(t[2]) / 1e6\n"
 
@@ -15,7 +15,7 @@ _OVERDUE = _NOW + "return redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIM
 # FINISH. A running job is looked at again later: its worker may fall silent, and then it is queued once more.
 _EXPIRE = (
     _NOW
-    + LEAVE
+    + END_WAITING
     + """
 local seen = redis.call('HMGET', KEYS[1], 'status', 'deadline')
 local status = seen[1]
@@ -28,13 +28,7 @@ if status == 'running' then
   redis.call('ZADD', KEYS[2], 'XX', now + 5, ARGV[5])
   return status
 end
-leave(KEYS[1], ARGV[5], ARGV[6], KEYS[2])
-redis.call('HSET', KEYS[1], 'status', 'expired', 'result', ARGV[1], 'ended_at', string.format('%.6f', now))
-redis.call('HDEL', KEYS[1], 'webhook', 'metadata')
-redis.call('EXPIRE', KEYS[1], ARGV[2])
-for i = 7, #ARGV, 2 do redis.call('LPUSH', ARGV[i], ARGV[i + 1]) end
-redis.call('PUBLISH', ARGV[3], ARGV[4])
-return 'expired'
+return end_waiting('expired', ARGV[5], ARGV[6], 7)
 """
 )
 

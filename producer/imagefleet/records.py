@@ -32,6 +32,23 @@ local function leave(record, id, groups, deadlines)
 end
 """
 
+#: The end of a job that no worker has begun. KEYS: record, deadlines. ARGV begins with result, time to live, channel,
+#: event; from *first* on come the messages to send, as in FINISH.
+END_WAITING: Final = (
+    LEAVE
+    + """
+local function end_waiting(status, id, groups, first)
+  leave(KEYS[1], id, groups, KEYS[2])
+  redis.call('HSET', KEYS[1], 'status', status, 'result', ARGV[1], 'ended_at', string.format('%.6f', now))
+  redis.call('HDEL', KEYS[1], 'webhook', 'metadata', 'place')
+  redis.call('EXPIRE', KEYS[1], ARGV[2])
+  for i = first, #ARGV, 2 do redis.call('LPUSH', ARGV[i], ARGV[i + 1]) end
+  redis.call('PUBLISH', ARGV[3], ARGV[4])
+  return status
+end
+"""
+)
+
 # KEYS: deadlines, deliveries, then the queue's lists. ARGV: most waiting (0: no limit), time to live, prefix of record
 # keys, prefix of groups, model, then for each job: id, number of its list, message, webhook, metadata, group, deadline,
 # delivery of its `job.queued`, tenant.
@@ -126,7 +143,7 @@ return 'recorded'
 # The record outlives the message, which still lies in its list: it is what keeps a claim from running it.
 _CANCEL = (
     _NOW
-    + LEAVE
+    + END_WAITING
     + """
 local status = redis.call('HGET', KEYS[1], 'status')
 if not status then return 'unknown' end
@@ -136,13 +153,7 @@ if status == 'running' then
   return 'running'
 end
 if status ~= 'queued' then return status end
-leave(KEYS[1], ARGV[6], ARGV[7], KEYS[2])
-redis.call('HSET', KEYS[1], 'status', 'canceled', 'result', ARGV[1], 'ended_at', string.format('%.6f', now))
-redis.call('HDEL', KEYS[1], 'webhook', 'metadata')
-redis.call('EXPIRE', KEYS[1], ARGV[2])
-for i = 8, #ARGV, 2 do redis.call('LPUSH', ARGV[i], ARGV[i + 1]) end
-redis.call('PUBLISH', ARGV[3], ARGV[4])
-return 'canceled'
+return end_waiting('canceled', ARGV[6], ARGV[7], 8)
 """
 )
 

@@ -4,6 +4,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
+import redis
+
+from imagefleet import Client
 
 if TYPE_CHECKING:
     from tests.support.engines import Engines
@@ -17,3 +20,17 @@ def engines() -> Iterator["Engines"]:
     engines = Engines()
     yield engines
     engines.close()
+
+
+@pytest.fixture
+def client(redis_url: str) -> Iterator[Client]:
+    """A client of the empty Redis."""
+    with Client(redis_url) as client:
+        yield client
+
+
+@pytest.fixture
+def raw(redis_url: str) -> Iterator["redis.Redis"]:
+    """A plain client of the same."""
+    with redis.Redis.from_url(redis_url, decode_responses=True) as raw:
+        yield raw

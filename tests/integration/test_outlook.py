@@ -21,18 +21,6 @@ QUEUE = "imagefleet.default"
 
 
 @pytest.fixture
-def client(redis_url: str) -> Iterator[Client]:
-    with Client(redis_url) as client:
-        yield client
-
-
-@pytest.fixture
-def raw(redis_url: str) -> Iterator["redis.Redis"]:
-    with redis.Redis.from_url(redis_url, decode_responses=True) as raw:
-        yield raw
-
-
-@pytest.fixture
 def leases(raw: "redis.Redis") -> Iterator[Leases]:
     """Takes messages as a worker does."""
     leases = Leases(raw, keys=Keys(), duration_s=30)

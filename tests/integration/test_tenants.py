@@ -23,18 +23,6 @@ MakeLeases = Callable[..., Leases]
 
 
 @pytest.fixture
-def client(redis_url: str) -> Iterator[Client]:
-    with Client(redis_url) as client:
-        yield client
-
-
-@pytest.fixture
-def raw(redis_url: str) -> Iterator["redis.Redis"]:
-    with redis.Redis.from_url(redis_url, decode_responses=True) as raw:
-        yield raw
-
-
-@pytest.fixture
 def make_leases(raw: "redis.Redis") -> Iterator[MakeLeases]:
     """Makes the leases of one more process."""
     made: list[Leases] = []

@@ -1,10 +1,12 @@
 """`imagefleet top`, `queues` and `workers`: what the fleet does now."""
 
 import threading
+from collections.abc import Callable, Sequence
 from typing import Annotated, Final
 
 import typer
-from rich.console import Console
+from pydantic import BaseModel
+from rich.console import Console, RenderableType
 from rich.live import Live
 
 from imagefleet.cli.screen import Screen
@@ -52,25 +54,22 @@ def top(context: typer.Context, *, every: Every = 2.0, once: Once = False, as_js
 def queues(context: typer.Context, *, as_json: Lines = False) -> None:
     """Show what waits in each queue, and how many work on it."""
     with client_for(context) as client:
-        found = client.queues()
-    if as_json:
-        for queue in found:
-            print_json(queue.model_dump_json())
-        return
-    console = out()
-    console.print(queue_table(found, width=console.width))
+        _show(client.queues(), queue_table, as_json=as_json)
 
 
 def workers(context: typer.Context, *, as_json: Lines = False) -> None:
     """Show every worker process: its state, model and device, and what it does."""
     with client_for(context) as client:
-        found = client.workers()
+        _show(client.workers(), worker_table, as_json=as_json)
+
+
+def _show(found: Sequence[BaseModel], table: Callable[..., RenderableType], *, as_json: bool) -> None:
     if as_json:
-        for worker in found:
-            print_json(worker.model_dump_json())
+        for each in found:
+            print_json(each.model_dump_json())
         return
     console = out()
-    console.print(worker_table(found, width=console.width))
+    console.print(table(found, width=console.width))
 
 
 def _refresh(client: Client, console: Console, seen: Overview, *, place: str, every_s: float) -> None:
