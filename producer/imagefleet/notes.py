@@ -30,7 +30,8 @@ else
 end
 if ARGV[4] ~= '' then redis.call('SET', KEYS[2], ARGV[4]) end
 redis.call('EXPIRE', KEYS[2], ARGV[5])
-return redis.call('PUBLISH', ARGV[2], ARGV[3])
+redis.call('PUBLISH', ARGV[2], ARGV[3])
+return redis.call('HEXISTS', KEYS[1], 'cancel')
 """
 
 
@@ -42,7 +43,9 @@ def enlist(keys: Keys, job_id: str, *, group: str) -> Command:
 def progress(
     keys: Keys, job_id: str, *, done: int, total: int, event: str, preview: str = "", left_s: float | None = None
 ) -> Command:
-    """Note how far a running job is, keep its *preview* (JSON), and tell who listens. Replies how many do.
+    """Note how far a running job is, keep its *preview* (JSON), and tell who listens.
+
+    Replies 1 where somebody has canceled it, else 0.
 
     *left_s* is how long the rest of its steps should take; it is kept as a time of Redis's clock.
     """

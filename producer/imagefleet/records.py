@@ -2,7 +2,8 @@
 
 Each function returns a command, a tuple for `redis.Redis.execute_command` (or its asyncio twin), so that the client,
 its asyncio twin and the worker share one set of transitions. All are single scripts: a record never holds half a
-change, and of two ends that race for a job exactly one is recorded.
+change, and of two ends that race for a job exactly one is recorded. How a worker begins and ends a run is in
+`imagefleet_worker.runs`.
 
 Fields: status, model, queued_at, started_at, ended_at (Redis time, seconds), worker, attempts, progress (`done/total`),
 cancel (`1` once somebody asked), webhook and metadata (JSON, for an end before any worker saw the job), group, deadline
@@ -21,7 +22,8 @@ Command = tuple[str | int | float, ...]
 #: A record of a job that has not ended outlives any reasonable wait, and yet not for ever.
 PENDING_TTL_S: Final = 30 * 86_400
 
-_NOW = "local t = redis.call('TIME'); local now = tonumber(t[1]) + tonumber(t[2]) / 1e6\n"
+#: `now`, in seconds of the clock of Redis.
+NOW: Final = "local t = redis.call('TIME'); local now = tonumber(t[1]) + tonumber(t[2]) / 1e6\n"
 
 #: What a job that ends is taken out of; it comes first, because it makes room in a Redis that is full.
 LEAVE: Final = """
@@ -53,7 +55,7 @@ end
 # keys, prefix of groups, model, then for each job: id, number of its list, message, webhook, metadata, group, deadline,
 # delivery of its `job.queued`, tenant.
 _SUBMIT = (
-    _NOW
+    NOW
     + LANES
     + """
 local waiting, fresh, seen, pushed, number = 0, 0, {}, {}, {}
@@ -101,48 +103,11 @@ return {'queued', waiting}
 """
 )
 
-# KEYS: record, owners. ARGV: token, owner, worker, model, time to live.
-_START = (
-    _NOW
-    + """
-if ARGV[1] ~= '' and redis.call('HGET', KEYS[2], ARGV[1]) ~= ARGV[2] then return {'lost'} end
-local seen = redis.call('HMGET', KEYS[1], 'status', 'cancel', 'queued_at')
-if seen[1] and seen[1] ~= 'queued' and seen[1] ~= 'running' then return {'ended', seen[1]} end
-local attempts = redis.call('HINCRBY', KEYS[1], 'attempts', 1)
-redis.call('HSET', KEYS[1], 'status', 'running', 'worker', ARGV[3], 'model', ARGV[4],
-  'started_at', string.format('%.6f', now))
-redis.call('HDEL', KEYS[1], 'progress')
-redis.call('EXPIRE', KEYS[1], ARGV[5])
-local queued = seen[3] and string.format('%.6f', now - tonumber(seen[3])) or '0'
-return {seen[2] and 'canceled' or 'started', attempts, queued}
-"""
-)
-
-# KEYS: record, owners, deadlines, preview. ARGV: token, owner, status, result, time to live, channel, event, job id,
-# prefix of groups, then for each message to send: list, message.
-_FINISH = (
-    _NOW
-    + LEAVE
-    + """
-if ARGV[1] ~= '' and redis.call('HGET', KEYS[2], ARGV[1]) ~= ARGV[2] then return 'lost' end
-local status = redis.call('HGET', KEYS[1], 'status')
-if status and status ~= 'queued' and status ~= 'running' then return status end
-leave(KEYS[1], ARGV[8], ARGV[9], KEYS[3])
-redis.call('HSET', KEYS[1], 'status', ARGV[3], 'result', ARGV[4], 'ended_at', string.format('%.6f', now))
-redis.call('HDEL', KEYS[1], 'progress', 'webhook', 'metadata', 'cancel', 'place', 'ends_at')
-redis.call('DEL', KEYS[4])
-redis.call('EXPIRE', KEYS[1], ARGV[5])
-for i = 10, #ARGV, 2 do redis.call('LPUSH', ARGV[i], ARGV[i + 1]) end
-redis.call('PUBLISH', ARGV[6], ARGV[7])
-return 'recorded'
-"""
-)
-
 # KEYS: record, deadlines. ARGV: result, time to live, channel, event, control channel, job id, prefix of groups, then
 # messages as in FINISH.
 # The record outlives the message, which still lies in its list: it is what keeps a claim from running it.
 _CANCEL = (
-    _NOW
+    NOW
     + END_WAITING
     + """
 local status = redis.call('HGET', KEYS[1], 'status')
@@ -200,36 +165,6 @@ def submit(keys: Keys, *, queue: str, model: str, jobs: Sequence[Submission], ma
     prefixes = keys.job(""), keys.group("")
     all_keys = keys.deadlines, keys.deliveries, *lists
     return ("EVAL", _SUBMIT, len(all_keys), *all_keys, max_queued, PENDING_TTL_S, *prefixes, model, *flat)
-
-
-def start(keys: Keys, job_id: str, *, claim: Claim, worker: str, model: str) -> Command:
-    """Mark a claimed job as running.
-
-    Replies `[started|canceled, attempts, seconds queued]`, `[ended, status]` or, where the lease is gone, `[lost]`.
-    """
-    return ("EVAL", _START, 2, keys.job(job_id), keys.owners, *claim, worker, model, PENDING_TTL_S)
-
-
-def finish(
-    keys: Keys,
-    job_id: str,
-    *,
-    claim: Claim,
-    status: str,
-    result: str,
-    event: str,
-    ttl_s: int,
-    outgoing: Iterable[Outgoing] = (),
-) -> Command:
-    """Record how a job ended, tell who listens and send *outgoing*, all in one step.
-
-    Replies `recorded`, `lost` where the lease is gone, or the status with which the job had ended already.
-    """
-    flat = (field for message in outgoing for field in message)
-    said = keys.events(job_id), event
-    left = job_id, keys.group("")
-    all_keys = keys.job(job_id), keys.owners, keys.deadlines, keys.preview(job_id)
-    return ("EVAL", _FINISH, 4, *all_keys, *claim, status, result, ttl_s, *said, *left, *flat)
 
 
 def cancel(keys: Keys, job_id: str, *, result: str, event: str, outgoing: Iterable[Outgoing] = ()) -> Command:

@@ -17,7 +17,8 @@ from tests.benchmarks._board import Board
 
 from imagefleet.jobs import GenerationJob
 from imagefleet.results import Artifact
-from imagefleet_worker.leases import Claimed, Leases
+from imagefleet_worker.claims import Claimed
+from imagefleet_worker.leases import Leases
 
 _JOB_S = float(os.environ.get("SIMULATED_JOB_S", "0.5"))
 _STEPS = 4
@@ -48,9 +49,7 @@ class Engine:
         """Any job will do."""
         return job.model_copy(update={"width": 8, "height": 8, "steps": _STEPS})
 
-    def render(
-        self, job: GenerationJob, *, seed: int, on_step: Callable[[int, int], None], exclusive: bool
-    ) -> list[Any]:
+    def render(self, job: GenerationJob, *, seed: int, on_step: Callable[[int, int], None], **_: Any) -> list[Any]:
         """Take the time of a job."""
         self._want(+1)
         with self._device:
@@ -123,8 +122,8 @@ def _put_in_place(name: str, **contents: Any) -> None:
 _claim = Leases.claim
 
 
-def _counted_claim(self: Leases, queues: list[str]) -> Claimed | None:
-    found = _claim(self, queues)
+def _counted_claim(self: Leases, queues: list[str], **options: Any) -> Claimed | None:
+    found = _claim(self, queues, **options)
     _slot.claimed(empty=found is None)
     return found
 

@@ -100,7 +100,7 @@ def _run(source: str, url: str, *, side: int, steps: int, interval_s: float) -> 
         job = GenerationJob(prompt="a lighthouse", width=side, height=side, steps=steps, preview_every=1)
         job_id = client.submit(job)
         raw.hset(Keys().job(job_id), "status", "running")
-        board = ProgressBoard(raw, keys=Keys(), interval_s=0.25)
+        board = ProgressBoard(raw, keys=Keys(), interval_s=0.25, on_cancel=lambda _job_id: None)
         updates = Updates(job_id, job, attempts=1, worker="w", interval_s=5)
         reporter = Reporter(job_id, board=board, metrics=Metrics(model="default"), updates=updates)
         listener = raw.pubsub()

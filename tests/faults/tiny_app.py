@@ -16,9 +16,10 @@ from celery.exceptions import Ignore
 from imagefleet.queues import REDELIVERIES_HEADER, Keys
 from imagefleet_worker import transport
 from imagefleet_worker.burial import Burial
+from imagefleet_worker.claims import Claimed
 from imagefleet_worker.connections import connect
 from imagefleet_worker.envelopes import Malformed
-from imagefleet_worker.leases import Claimed, Leases
+from imagefleet_worker.leases import Leases
 from imagefleet_worker.settings import settings
 
 _values = settings()

@@ -121,6 +121,15 @@ def test_the_same_id_twice_is_one_job(client: Client) -> None:
     assert client.get(job_id).attempts == 1
 
 
+def test_the_claim_is_gone_when_the_result_is_there(fleet: Fleet, client: Client) -> None:
+    """Nothing is left that could be redelivered; a claim that was acknowledged later would be seen here."""
+    with fleet.raw() as raw:
+        for number in range(10):
+            client.result(client.submit(f"a hare {number}", **FAST), timeout_s=60).raise_for_status()
+
+            assert raw.hlen(Keys().claims) == 0
+
+
 def test_progress_counts_up_to_the_pipelines_own_number_of_steps(client: Client) -> None:
     """A bar reaches its end."""
     job_id = client.submit("a cat", width=64, height=64, steps=60)

@@ -15,7 +15,8 @@ from tests.support.waiting import wait_until
 from imagefleet import Client, JobStatus, QueueFull
 from imagefleet.queues import Keys
 from imagefleet_worker import claims
-from imagefleet_worker.leases import Claimed, Leases
+from imagefleet_worker.claims import Claimed
+from imagefleet_worker.leases import Leases
 
 KEYS = Keys()
 QUEUE = "imagefleet.default"

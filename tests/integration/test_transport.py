@@ -1,18 +1,23 @@
 """The claims and leases of the transport on a real server, without Celery: who holds a message, and since when."""
 
 import json
+import queue
 import threading
+import uuid
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 import redis
+from kombu.asynchronous import Hub
 from tests.support.waiting import wait_until
 
 from imagefleet import messages, records
 from imagefleet.queues import LEVELS, REDELIVERIES_HEADER, Keys
-from imagefleet_worker import claims
+from imagefleet_worker import claims, runs
 from imagefleet_worker.doorbell import Doorbell
 from imagefleet_worker.leases import Leases
+from imagefleet_worker.redelivery import Redelivery
 
 KEYS = Keys("t:")
 QUEUE = "q"
@@ -29,7 +34,7 @@ def raw(redis_url: str) -> Iterator["redis.Redis"]:
 def make_leases(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[MakeLeases]:
     """Makes the leases of one more process, each with connections of its own; their clocks tick until the test ends."""
     # The shared server may be younger than a lease, which is the grace that another test is about.
-    monkeypatch.setattr(Leases, "_uptime_s", lambda _: float("inf"))
+    monkeypatch.setattr(Redelivery, "_uptime_s", lambda _: float("inf"))
     made: list[tuple[Leases, redis.Redis]] = []
 
     def make() -> Leases:
@@ -173,7 +178,7 @@ def test_a_held_message_is_nobody_elses_for_as_long_as_its_owner_lives(
 
     assert leases.is_held(token)
     assert raw.hget(KEYS.owners, token) == leases.owner
-    assert other.redelivered == 0
+    assert other.redelivery.count == 0
 
 
 def test_what_a_dead_process_held_goes_to_another_counted_and_first(
@@ -296,63 +301,107 @@ def test_a_full_redis_stops_producers_and_not_the_workers(
     leases.give_back(token)
     assert waiting(raw) == ["one", "three", "two"]
     raw.execute_command(*claims.claim(KEYS, queues=[QUEUE], token="x", owner="dead", duration_s=-1))
-    wait_until(lambda: waiting(raw)[0] == "one" and leases.redelivered == 1, 5)
+    wait_until(lambda: waiting(raw)[0] == "one" and leases.redelivery.count == 1, 5)
 
 
 def test_nobody_is_robbed_just_after_redis_was_out_of_reach(
     raw: "redis.Redis", make_leases: MakeLeases, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Then all leases have run out, also those of the living, who get a lease's time to renew them."""
-    monkeypatch.setattr(Leases, "_uptime_s", lambda _: 0.5)
+    monkeypatch.setattr(Redelivery, "_uptime_s", lambda _: 0.5)
     push(raw, "one")
     raw.execute_command(*claims.claim(KEYS, queues=[QUEUE], token="t", owner="dead", duration_s=-1))
     leases = make_leases()
     assert leases.claim(["nothing"]) is None
 
     threading.Event().wait(1.5)
-    assert leases.redelivered == 0
-    monkeypatch.setattr(Leases, "_uptime_s", lambda _: 1.5)
+    assert leases.redelivery.count == 0
+    monkeypatch.setattr(Redelivery, "_uptime_s", lambda _: 1.5)
 
     wait_until(lambda: waiting(raw) == ["one"], 5)
 
 
 class Bell:
-    """A doorbell that counts how often it rings."""
+    """A doorbell in a loop of its own, which counts how often it rings."""
 
     def __init__(self, url: str) -> None:
         self.rings = threading.Semaphore(0)
-        self.client = redis.Redis.from_url(url, protocol=3, socket_timeout=5)
-        self.bell = Doorbell(self.client, list_keys=KEYS.lists(QUEUE), on_ring=self.rings.release)
+        self.client = redis.Redis.from_url(url, protocol=3, socket_timeout=5, client_name="bell")
+        self._hub = Hub()
+        self._thread = threading.Thread(target=self._hub.run_forever)
+        self._bell = Doorbell(self.client, list_keys=KEYS.lists(QUEUE), on_ring=self.rings.release, loop=self._hub)
+        self._thread.start()
+
+    def read(self) -> bool:
+        """Whether a list has a message; the next change is heard."""
+        return bool(self._in_loop(lambda: self._bell.execute(("EXISTS", *KEYS.lists(QUEUE)))))
+
+    def claim(self) -> None:
+        """Claim a message, or nothing."""
+        command = claims.claim(KEYS, queues=[QUEUE], token=uuid.uuid4().hex, owner="bell", duration_s=30)
+        self._in_loop(lambda: self._bell.execute(command))
+
+    def wait(self, *, in_vain: bool = False) -> None:
+        self._in_loop(lambda: self._bell.wait(in_vain=in_vain))
 
     def rings_within(self, timeout_s: float) -> bool:
         return self.rings.acquire(timeout=timeout_s)
+
+    def close(self) -> None:
+        self._in_loop(self._bell.close)
+        self._hub.stop()
+        self._thread.join(10)
+        self._hub.close()
+        self.client.close()
+
+    def _in_loop(self, function: Callable[[], Any]) -> Any:
+        """What *function* gives, called where all of a bell is called."""
+        answer: queue.Queue[Any] = queue.Queue()
+        self._hub.call_soon(lambda: answer.put(function()))
+        return answer.get(timeout=10)
 
 
 @pytest.fixture
 def bell(redis_url: str) -> Iterator[Bell]:
     bell = Bell(redis_url)
     yield bell
-    bell.bell.close()
-    bell.client.close()
+    bell.close()
 
 
 @pytest.mark.parametrize("level", LEVELS, ids=["urgent", "default", "3", "6", "9"])
 def test_the_doorbell_rings_for_each_list_at_once(raw: "redis.Redis", bell: Bell, level: str) -> None:
-    """Also where the list did not exist before, and well within the wait after which it rings anyhow."""
-    bell.bell.arm()
-    wait_until(lambda: any(client["cmd"] == "exists" for client in raw.client_list()), 5)
+    """Also where the list did not exist before, and well within the wait after which it looks anyhow."""
+    assert not bell.read()
+    bell.wait()
 
     push(raw, "one", level=level)
 
     assert bell.rings_within(0.5)
 
 
-def test_the_doorbell_rings_at_once_where_a_message_waits_already(raw: "redis.Redis", bell: Bell) -> None:
-    """So none is missed between an empty claim and the arming."""
+def test_the_doorbell_rings_for_what_came_between_the_reading_and_the_waiting(raw: "redis.Redis", bell: Bell) -> None:
+    """So none is missed after an empty claim."""
+    assert not bell.read()
     push(raw, "one")
-    bell.bell.arm()
+    bell.wait()
 
-    assert bell.rings_within(1)
+    assert bell.rings_within(0.5)
+
+
+@pytest.mark.parametrize("made_by", ["a claim of one message", "a claim of nothing"])
+def test_a_claim_made_on_the_bell_arms_it_for_every_list(raw: "redis.Redis", bell: Bell, made_by: str) -> None:
+    """Also for the lists that it did not need to look at, and for the lanes of tenants."""
+    if made_by == "a claim of one message":
+        push(raw, "one", level=LEVELS[0])
+    for change in (lambda: push(raw, "two", level=LEVELS[-1]), lambda: raw.zadd(KEYS.lanes(QUEUE)[0], {"x": 1})):
+        bell.claim()
+        bell.wait()
+        assert not bell.rings_within(0.1)
+
+        change()
+
+        assert bell.rings_within(0.5)
+        bell.claim()
 
 
 def test_a_doorbell_that_rang_in_vain_stands_back_for_who_is_faster(
@@ -361,9 +410,9 @@ def test_a_doorbell_that_rang_in_vain_stands_back_for_who_is_faster(
     """So the idle workers of a fleet do not all ask for the one message that has come."""
     monkeypatch.setattr("imagefleet_worker.doorbell._LONGEST_SPREAD_S", 0.3)
     monkeypatch.setattr("random.uniform", lambda _, longest: longest)
+    bell.read()
     for _ in range(8):
-        bell.bell.arm(in_vain=True)
-    wait_until(lambda: any(client["cmd"] == "exists" for client in raw.client_list()), 5)
+        bell.wait(in_vain=True)
 
     push(raw, "one")
     raw.delete(*KEYS.lists(QUEUE))  # another worker has claimed it
@@ -373,23 +422,42 @@ def test_a_doorbell_that_rang_in_vain_stands_back_for_who_is_faster(
     assert bell.rings_within(0.8)
 
 
-def test_an_unarmed_doorbell_is_silent(raw: "redis.Redis", bell: Bell) -> None:
+def test_a_doorbell_that_does_not_wait_is_silent(raw: "redis.Redis", bell: Bell) -> None:
     """A busy worker is not woken for messages that it cannot use."""
+    bell.read()
     push(raw, "one")
 
     assert not bell.rings_within(0.5)
 
 
 def test_the_doorbell_survives_a_cut_connection(raw: "redis.Redis", bell: Bell) -> None:
-    bell.bell.arm()
-    wait_until(lambda: any(client["cmd"] == "exists" for client in raw.client_list()), 5)
+    """It rings, so that a claim connects anew; and then it hears again."""
+    bell.read()
+    bell.wait()
     for client in raw.client_list():
-        if client["cmd"] == "exists":
+        if client["name"] == "bell":
             raw.client_kill(client["addr"])
 
-    push(raw, "one")
-
     assert bell.rings_within(5)
+    assert not bell.read()
+    bell.wait()
+    push(raw, "one")
+    assert bell.rings_within(0.5)
+
+
+def test_a_doorbell_that_redis_tells_nothing_looks_often(raw: "redis.Redis", redis_url: str) -> None:
+    """Some servers and proxies know no CLIENT TRACKING."""
+    rights = ["+@all", "-client|tracking"]
+    raw.acl_setuser("deaf", enabled=True, nopass=True, keys=["*"], channels=["*"], commands=rights)
+    deaf = Bell(redis_url.replace("redis://", "redis://deaf:any@"))
+    try:
+        assert not deaf.read()
+        deaf.wait()
+        push(raw, "one")
+        assert deaf.rings_within(1)
+    finally:
+        deaf.close()
+        raw.acl_deluser("deaf")
 
 
 def test_the_record_of_a_canceled_job_stays_until_its_message_is_dropped(raw: "redis.Redis") -> None:
@@ -413,7 +481,7 @@ def test_a_job_whose_message_waits_again_is_queued_again(raw: "redis.Redis", mak
     raw.hset(KEYS.job("one"), mapping={"status": "queued", "queued_at": "1"})
     leases = make_leases()
     token = claim(leases)
-    started = records.start(KEYS, "one", claim=leases.claim_for(token), worker="w", model="m")
+    started = runs.start(KEYS, "one", claim=leases.claim_for(token), worker="w", model="m")
     assert raw.execute_command(*started)[0] == "started"
 
     if way == "postponed":

@@ -18,6 +18,7 @@ from imagefleet.jobs import GenerationJob
 from imagefleet.queues import Keys, queue_for
 from imagefleet.records import Claim
 from imagefleet.results import Artifact, JobError, JobResult, JobStatus
+from imagefleet_worker import runs
 
 NO_LEASE = Claim("", "")
 
@@ -57,7 +58,7 @@ class FakeWorker:
 
     def start(self, job_id: str) -> list[Any]:
         """Mark a job as running."""
-        return self._send(records.start(self._keys, job_id, claim=NO_LEASE, worker="fake@test", model=self._model))
+        return self._send(runs.start(self._keys, job_id, claim=NO_LEASE, worker="fake@test", model=self._model))
 
     def report(self, job_id: str, done: int, total: int) -> None:
         """Publish how far a job is."""
@@ -69,7 +70,7 @@ class FakeWorker:
         result = self._result(job_id, job or GenerationJob(prompt="a test"))
         said = announce(result, webhook=None, keys=self._keys)
         return self._send(
-            records.finish(
+            runs.finish(
                 self._keys,
                 job_id,
                 claim=NO_LEASE,

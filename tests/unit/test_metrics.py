@@ -59,7 +59,7 @@ def metrics() -> Metrics:
     metrics.sources.memory = lambda: {"allocated": 1e9, "reserved": 2e9}
     metrics.sources.leases = Leases(redis.Redis(), keys=Keys(), duration_s=30)
     metrics.sources.leases.lost = 1
-    metrics.sources.leases.redelivered = 2
+    metrics.sources.leases.redelivery.count = 2
     metrics.job_ended(result(queued_s=0.2, generate_s=1.5, denoise_s=1.2, decode_s=0.3, encode_s=0.01, upload_s=0.3))
     metrics.job_ended(result(generate_s=3))
     metrics.job_ended(result("out_of_memory", generate_s=3))

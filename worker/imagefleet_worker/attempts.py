@@ -8,19 +8,22 @@ from datetime import UTC, datetime
 from typing import Any, NoReturn
 
 import structlog
-from pydantic import ValidationError
 
 from imagefleet import deliveries, notes, records
 from imagefleet.announcements import announce
 from imagefleet.errors import ImageFleetError, InvalidJob
 from imagefleet.jobs import GenerationJob, Webhook
-from imagefleet.queues import Keys, check_job_id
+from imagefleet.queues import Keys
 from imagefleet.records import Claim
 from imagefleet.results import FinalStatus, JobError, JobResult, JobStatus
+from imagefleet_worker import runs
+from imagefleet_worker.claims import Begun
 from imagefleet_worker.errors import DeviceFault, JobCanceled, JobExpired, LeaseLost, Poisoned, WorkerError
 from imagefleet_worker.flights import Flight, Flights
 from imagefleet_worker.generation import Circumstances, Studio, generate
+from imagefleet_worker.leases import Leases
 from imagefleet_worker.metrics import Metrics
+from imagefleet_worker.orders import parse, salvage_webhook
 from imagefleet_worker.patience import Patience
 from imagefleet_worker.progress import ProgressBoard, Reporter
 from imagefleet_worker.settings import Settings
@@ -42,6 +45,10 @@ class Message:
     kwargs: Mapping[str, Any]
     #: Celery's own deadline, where the message has one.
     expires: datetime | None = None
+    #: How the job began as it was claimed; None where it has not begun.
+    begun: Begun | None = None
+    #: Whether Celery tells somebody of the end, so that the message must outlive it.
+    is_awaited: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +62,7 @@ class Desk:
     board: ProgressBoard
     redis: Patience
     metrics: Metrics
-    #: Hands a claimed message back, due again after so many seconds.
-    postpone: Callable[[str, float], None]
+    leases: Leases
     #: Puts a claimed message among the dead letters, with a code, a sentence and the number of attempts.
     bury: Callable[[Message, str, str, int], None]
     #: Ends this process, which can make no more images; its jobs are redelivered, each alone.
@@ -81,52 +87,56 @@ def refuse(message: Message, error: ImageFleetError, *, desk: Desk) -> JobResult
     """Record the end of a job that is never to be run, because of *error*; None where it is another worker's."""
     with desk.flights.boarding(Flight(message.job_id, claim=message.claim)) as flight:
         try:
-            job = _salvage_job(message, desk=desk)
-            webhook = job.webhook if job else _salvage_webhook(message.kwargs)
-            return _end(_failure(message, error, job=job), webhook=webhook, flight=flight, desk=desk)
+            job = parse(message.job_id, message.kwargs, settings=desk.settings)
+            webhook = job.webhook
+        except InvalidJob:
+            job, webhook = None, salvage_webhook(message.kwargs)
+        try:
+            return _end(_failure(message, error, job=job), message, webhook=webhook, flight=flight, desk=desk)
         except LeaseLost:
             return None
 
 
 def _run(message: Message, *, flight: Flight, desk: Desk) -> JobResult | None:
     try:
-        job = _parse(message, desk=desk)
+        job = parse(message.job_id, message.kwargs, settings=desk.settings)
     except InvalidJob as error:
-        return _end(_failure(message, error), webhook=_salvage_webhook(message.kwargs), flight=flight, desk=desk)
+        webhook = salvage_webhook(message.kwargs)
+        return _end(_failure(message, error), message, webhook=webhook, flight=flight, desk=desk)
     lease = desk.settings.lease
     if message.redeliveries >= lease.max_deliveries:
         error = Poisoned(f"{message.redeliveries} workers fell silent while running this job; see the dead letters")
         desk.bury(message, error.code, error.message, message.redeliveries)
-        return _end(_failure(message, error, job=job), webhook=job.webhook, flight=flight, desk=desk)
-    verdict, *details = desk.redis.execute(
-        records.start(
-            desk.keys,
-            message.job_id,
-            claim=message.claim,
-            worker=desk.studio.worker,
-            model=desk.settings.model.alias,
-        ),
-        flight=flight,
-    )
+        return _end(_failure(message, error, job=job), message, webhook=job.webhook, flight=flight, desk=desk)
+    begun = message.begun or _start(message, flight=flight, desk=desk)
+    if begun is None:
+        return _recorded(message.job_id, desk=desk, flight=flight)
+    attempts, queued_s = begun
+    flight.deadline = min(filter(None, (job.deadline, message.expires)), default=None)
+    if job.group and not message.begun:  # what a client has queued is in its group
+        desk.redis.execute(notes.enlist(desk.keys, message.job_id, group=job.group), flight=flight)
+    interval_s = desk.settings.webhook.progress_interval_s
+    updates = Updates(message.job_id, job, attempts=attempts, worker=desk.studio.worker, interval_s=interval_s)
+    if not flight.is_canceled and (delivery := updates.running()):
+        desk.redis.execute(deliveries.push(desk.keys, delivery), flight=flight)
+    reporter = Reporter(message.job_id, board=desk.board, metrics=desk.metrics, updates=updates)
+    alone = message.redeliveries > 0
+    circumstances = Circumstances(attempts, queued_s, alone=alone, on_step=reporter.step, on_preview=reporter.preview)
+    return _make(message, job, flight=flight, desk=desk, circumstances=circumstances)
+
+
+def _start(message: Message, *, flight: Flight, desk: Desk) -> Begun | None:
+    """Mark the job as running; None where it has ended already."""
+    worker, model = desk.studio.worker, desk.settings.model.alias
+    command = runs.start(desk.keys, message.job_id, claim=message.claim, worker=worker, model=model)
+    verdict, *details = desk.redis.execute(command, flight=flight)
     if verdict == "lost":
         raise LeaseLost("the lease was gone before the job began")
     if verdict == "ended":
-        return _recorded(message.job_id, desk=desk, flight=flight)
-    attempts, queued_s = int(details[0]), float(details[1])
-    flight.deadline = min(filter(None, (job.deadline, message.expires)), default=None)
-    if job.group:
-        desk.redis.execute(notes.enlist(desk.keys, message.job_id, group=job.group), flight=flight)
+        return None
     if verdict == "canceled":
         flight.cancel()
-
-    interval_s = desk.settings.webhook.progress_interval_s
-    updates = Updates(message.job_id, job, attempts=attempts, worker=desk.studio.worker, interval_s=interval_s)
-    if verdict == "started" and (delivery := updates.running()):
-        desk.redis.execute(deliveries.push(desk.keys, delivery), flight=flight)
-    reporter = Reporter(message.job_id, board=desk.board, metrics=desk.metrics, updates=updates)
-    alone, queued_s = message.redeliveries > 0, max(queued_s, 0.0)
-    circumstances = Circumstances(attempts, queued_s, alone=alone, on_step=reporter.step, on_preview=reporter.preview)
-    return _make(message, job, flight=flight, desk=desk, circumstances=circumstances)
+    return Begun(int(details[0]), max(float(details[1]), 0.0))
 
 
 def _make(
@@ -143,41 +153,14 @@ def _make(
         pause_s = _pause_s(error, attempts=circumstances.attempts, desk=desk)
         if pause_s is not None:
             log.warning("job postponed", job_id=message.job_id, reason=str(error), pause_s=round(pause_s, 1))
-            desk.postpone(message.claim.token, pause_s)
+            desk.leases.postpone(message.claim.token, due_in_s=pause_s)
             return None
         result = _failure(message, error, job=job, attempts=circumstances.attempts, worker=desk.studio.worker)
     except Exception as error:  # a fault of ours must not leave a job that never ends
         log.exception("job failed as nobody foresaw", job_id=message.job_id)
         problem = WorkerError(f"{type(error).__name__}: {error}; a fault of imagefleet, please report it")
         result = _failure(message, problem, job=job, attempts=circumstances.attempts, worker=desk.studio.worker)
-    return _end(result, webhook=job.webhook, flight=flight, desk=desk)
-
-
-def _parse(message: Message, *, desk: Desk) -> GenerationJob:
-    check_job_id(message.job_id)
-    data = message.kwargs.get("job")
-    if set(message.kwargs) != {"job"} or not isinstance(data, Mapping):
-        raise InvalidJob('kwargs: must be {"job": {...}} and nothing else')
-    alias = desk.settings.model.alias
-    job = GenerationJob.parse({"model": alias, **data}, limits=desk.settings.limits)
-    if job.model != alias:
-        raise InvalidJob(f"model: this queue serves {alias!r}; send {job.model!r} to the queue imagefleet.{job.model}")
-    return job
-
-
-def _salvage_job(message: Message, *, desk: Desk) -> GenerationJob | None:
-    try:
-        return _parse(message, desk=desk)
-    except InvalidJob:
-        return None
-
-
-def _salvage_webhook(kwargs: Mapping[str, Any]) -> Webhook | None:
-    """The webhook of a job that is otherwise invalid: its sender should still hear of it."""
-    try:
-        return Webhook.model_validate(kwargs["job"]["webhook"])
-    except (KeyError, TypeError, ValidationError):
-        return None
+    return _end(result, message, webhook=job.webhook, flight=flight, desk=desk)
 
 
 def _pause_s(error: ImageFleetError, *, attempts: int, desk: Desk) -> float | None:
@@ -210,26 +193,29 @@ def _failure(
     )
 
 
-def _end(result: JobResult, *, webhook: Webhook | None, flight: Flight, desk: Desk) -> JobResult:
-    """Record *result*, tell who listens and queue its webhook, in one step."""
+def _end(result: JobResult, message: Message, *, webhook: Webhook | None, flight: Flight, desk: Desk) -> JobResult:
+    """Record *result*, tell who listens and queue its webhook, in one step; where nobody else waits, the claim ends."""
     event, outgoing = announce(result, webhook=webhook, keys=desk.keys)
-    verdict = desk.redis.execute(
-        records.finish(
-            desk.keys,
-            result.id,
-            claim=flight.claim,
-            status=result.status,
-            result=result.model_dump_json(),
-            event=event,
-            ttl_s=desk.settings.redis.result_ttl_s,
-            outgoing=outgoing,
-        ),
-        flight=flight,
+    if not message.is_awaited:
+        desk.leases.will_end(flight.claim.token)
+    command = runs.finish(
+        desk.keys,
+        result.id,
+        claim=flight.claim,
+        status=result.status,
+        result=result.model_dump_json(),
+        event=event,
+        ttl_s=desk.settings.redis.result_ttl_s,
+        ends_claim=not message.is_awaited,
+        outgoing=outgoing,
     )
+    verdict = desk.redis.execute(command, flight=flight)
     if verdict == "lost":
         raise LeaseLost("the lease was gone when the job had ended")
     if verdict != "recorded":
         return _recorded(result.id, desk=desk, flight=flight) or result
+    if not message.is_awaited:
+        desk.leases.has_ended(flight.claim.token)
     desk.metrics.job_ended(result)
     log.info(
         "job ended",

@@ -8,8 +8,8 @@ import structlog
 from imagefleet import deadletters
 from imagefleet.deadletters import DeadLetter
 from imagefleet.queues import DELIVER_TASK, GENERATE_TASK, Keys
+from imagefleet_worker.claims import Claimed
 from imagefleet_worker.envelopes import Malformed
-from imagefleet_worker.leases import Claimed
 from imagefleet_worker.settings import LeaseSettings
 
 if TYPE_CHECKING:

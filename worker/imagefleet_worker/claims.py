@@ -1,19 +1,20 @@
 """Claims: every change of who holds a message, each one script, so that a message is never nowhere and never twice.
 
-As in `imagefleet.records`, each function returns a command. A claim is a token in four places: a lease (when it runs
-out, by the clock of Redis), the message as it lay in the list, the list, and the process that owns it. Every script
-that ends or renews a claim does nothing where the owner is another one by now.
+As in `imagefleet.records`, each function returns a command; what a claim is, `holding` says. Every script that ends or
+renews a claim does nothing where the owner is another one by now.
 
 Scripts that write begin with a removal: a Redis whose memory is full refuses a script at its first write if that could
 grow, and lets it finish once it has written. So a full Redis stops producers, not the workers that would empty it.
 """
 
 from collections.abc import Sequence
-from typing import Final
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
 
 from imagefleet.lanes import LANES
 from imagefleet.queues import Keys
-from imagefleet.records import Command
+from imagefleet.records import NOW, PENDING_TTL_S, Command
+from imagefleet_worker.holding import FORGET, HELD, of_a_claim
 from imagefleet_worker.rotation import CLAIM
 
 #: Canceled messages that one claim may drop on its way to a live one.
@@ -22,19 +23,26 @@ _AT_ONCE: Final = 100
 #: How long the record of a canceled job stays once its message is gone.
 DEFAULT_ENDED_TTL_S: Final = 21_600
 
-_NOW = "local t = redis.call('TIME'); local now = tonumber(t[1]) + tonumber(t[2]) / 1e6\n"
-_HELD = "local function held(token, owner) return redis.call('HGET', KEYS[3], token) == owner end\n"
-_FORGET = """
-local function forget(token)
-  redis.call('ZREM', KEYS[1], token); redis.call('HDEL', KEYS[2], token)
-  redis.call('HDEL', KEYS[3], token); redis.call('HDEL', KEYS[4], token)
-  local tenant = redis.call('HGET', KEYS[5], token)
-  if tenant then
-    redis.call('HDEL', KEYS[5], token)
-    if redis.call('HINCRBY', KEYS[6], tenant, -1) <= 0 then redis.call('HDEL', KEYS[6], tenant) end
-  end
-end
-"""
+
+class Begun(NamedTuple):
+    """A job that runs since it was claimed."""
+
+    attempts: int
+    queued_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A message that is this process's now."""
+
+    token: str
+    list_key: str
+    message: str
+    #: Whether another claim may find something.
+    is_more: bool = True
+    #: None for what begins later, or is no job.
+    begun: Begun | None = None
+
 
 # A job whose message waits again is queued again: a cancel or a deadline ends it at once. One that no client submitted
 # stays as it is, because the record does not know its webhook.
@@ -51,8 +59,8 @@ end
 
 # ARGV: owner, duration, prefix of records, then for each claim: token, job id.
 _RENEW = (
-    _NOW
-    + _HELD
+    NOW
+    + HELD
     + """
 local lost, canceled = {}, {}
 for i = 4, #ARGV, 2 do
@@ -71,13 +79,13 @@ return {lost, canceled}
 )
 
 # ARGV: token, owner.
-_ACKNOWLEDGE = _HELD + _FORGET + "if not held(ARGV[1], ARGV[2]) then return 0 end forget(ARGV[1]) return 1"
+_ACKNOWLEDGE = HELD + FORGET + "if not held(ARGV[1], ARGV[2]) then return 0 end forget(ARGV[1]) return 1"
 
 # ARGV: token, owner, message to put back (empty: as it was), prefix of records.
 _GIVE_BACK = (
     LANES
-    + _HELD
-    + _FORGET
+    + HELD
+    + FORGET
     + _WAITS
     + """
 if not held(ARGV[1], ARGV[2]) then return 0 end
@@ -95,10 +103,10 @@ return 1
 
 # KEYS[7]: delayed. ARGV: token, owner, message to put in its place (empty: as it is), seconds, prefix of records.
 _POSTPONE = (
-    _NOW
+    NOW
     + LANES
-    + _HELD
-    + _FORGET
+    + HELD
+    + FORGET
     + _WAITS
     + """
 if not held(ARGV[1], ARGV[2]) then return 0 end
@@ -115,7 +123,7 @@ return 1
 
 # ARGV: owner, duration, how many.
 _TAKE_OVER = (
-    _NOW
+    NOW
     + """
 local found = {}
 for _, token in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, ARGV[3])) do
@@ -131,7 +139,7 @@ return found
 
 # KEYS: delayed. ARGV: how many.
 _PROMOTE = (
-    _NOW
+    NOW
     + LANES
     + """
 local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, ARGV[1])
@@ -154,16 +162,18 @@ def claim(
     duration_s: float,
     ended_ttl_s: int = DEFAULT_ENDED_TTL_S,
     tenant_jobs: int = 0,
+    worker: str = "",
 ) -> Command:
-    """Take the most urgent, then oldest message of *queues*.
+    """Take the most urgent, then oldest message of *queues*; where it is a client's job, it begins to run on *worker*.
 
     Replies `[list, message, more]`, or nil; list and message empty: ask again; *more* is 0 where nothing else waits.
+    For a job that has begun come also the number of the attempt and the seconds that it was queued.
 
     Sent again with the same *token* it replies the same: a reply may be lost, a message never.
     """
     by_level = zip(*(keys.lists(queue) for queue in queues), strict=True)
     lists = [each for level in by_level for each in level]
-    all_keys = (*_of_a_claim(keys), *lists)
+    all_keys = (*of_a_claim(keys), *lists)
     return (
         "EVAL",
         CLAIM,
@@ -176,39 +186,44 @@ def claim(
         _MOST_DROPPED,
         ended_ttl_s,
         tenant_jobs,
+        worker,
+        PENDING_TTL_S,
     )
+
+
+def read(token: str, reply: Sequence[Any]) -> Claimed:
+    """What a claim of *token* has got: the reply of `claim`, where it names a list."""
+    list_key, message, is_more, *run = reply
+    begun = Begun(int(run[0]), max(float(run[1]), 0.0)) if run else None
+    return Claimed(token, list_key, message, is_more=bool(is_more), begun=begun)
 
 
 def renew(keys: Keys, *, owner: str, duration_s: float, jobs_by_token: dict[str, str]) -> Command:
     """Renew leases. Replies `[tokens that are another's by now, ids of held jobs that somebody canceled]`."""
     flat = (each for pair in jobs_by_token.items() for each in pair)
-    return ("EVAL", _RENEW, 6, *_of_a_claim(keys), owner, duration_s, keys.job(""), *flat)
+    return ("EVAL", _RENEW, 6, *of_a_claim(keys), owner, duration_s, keys.job(""), *flat)
 
 
 def acknowledge(keys: Keys, *, token: str, owner: str) -> Command:
     """End a claim and its message. Replies 1, or 0 where it is another's by now."""
-    return ("EVAL", _ACKNOWLEDGE, 6, *_of_a_claim(keys), token, owner)
+    return ("EVAL", _ACKNOWLEDGE, 6, *of_a_claim(keys), token, owner)
 
 
 def give_back(keys: Keys, *, token: str, owner: str, message: str = "") -> Command:
     """End a claim and put its message, or *message* in its place, first in its list. Replies 1, or 0 as above."""
-    return ("EVAL", _GIVE_BACK, 6, *_of_a_claim(keys), token, owner, message, keys.job(""))
+    return ("EVAL", _GIVE_BACK, 6, *of_a_claim(keys), token, owner, message, keys.job(""))
 
 
 def postpone(keys: Keys, *, token: str, owner: str, due_in_s: float, message: str = "") -> Command:
     """End a claim and let its message, or *message* in its place, wait outside of the list. Replies as above."""
-    return ("EVAL", _POSTPONE, 7, *_of_a_claim(keys), keys.delayed, token, owner, message, due_in_s, keys.job(""))
+    return ("EVAL", _POSTPONE, 7, *of_a_claim(keys), keys.delayed, token, owner, message, due_in_s, keys.job(""))
 
 
 def take_over(keys: Keys, *, owner: str, duration_s: float) -> Command:
     """Become the owner of claims whose lease has run out. Replies `[token, message, token, message, ...]`."""
-    return ("EVAL", _TAKE_OVER, 6, *_of_a_claim(keys), owner, duration_s, _AT_ONCE)
+    return ("EVAL", _TAKE_OVER, 6, *of_a_claim(keys), owner, duration_s, _AT_ONCE)
 
 
 def promote(keys: Keys) -> Command:
     """Put messages that are due into their lists. Replies how many."""
     return ("EVAL", _PROMOTE, 1, keys.delayed, _AT_ONCE)
-
-
-def _of_a_claim(keys: Keys) -> tuple[str, ...]:
-    return keys.leases, keys.claims, keys.owners, keys.origins, keys.tenants, keys.tenants_running

@@ -34,6 +34,11 @@ class Flight:
         self._lost.set()
 
     @property
+    def is_canceled(self) -> bool:
+        """Whether somebody has asked the attempt to stop."""
+        return self._canceled.is_set()
+
+    @property
     def is_lost(self) -> bool:
         """Whether another worker may have the message by now."""
         return self._lost.is_set()

@@ -6,8 +6,9 @@ from typing import Any
 import redis
 import structlog
 
+from imagefleet_worker.claims import Claimed
 from imagefleet_worker.envelopes import Malformed, open_envelope
-from imagefleet_worker.leases import Claimed, Leases
+from imagefleet_worker.leases import Leases
 
 log = structlog.get_logger(__name__)
 

@@ -14,27 +14,25 @@ from typing import Any
 
 import redis
 import structlog
-from redis.exceptions import NoPermissionError
 
 from imagefleet.queues import Keys
 from imagefleet.records import Claim, Command
 from imagefleet_worker import claims
-from imagefleet_worker.envelopes import count_redelivery
+from imagefleet_worker.claims import Begun, Claimed
+from imagefleet_worker.redelivery import Redelivery
 
 log = structlog.get_logger(__name__)
 
 _TICK_S = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class Claimed:
-    """A message that is this process's now."""
+@dataclass(slots=True)
+class _Held:
+    """A message that is this process's, as far as it knows."""
 
-    token: str
-    list_key: str
-    message: str
-    #: Whether another claim may find something.
-    is_more: bool = True
+    #: Empty until it is known that it has been claimed, and again when its claim is about to end.
+    job_id: str = ""
+    begun: Begun | None = None
 
 
 class Leases:
@@ -61,24 +59,25 @@ class Leases:
         #: Whether the last claim left messages of tenants that have as many running jobs as they may.
         self.is_capped = False
         self.lost = 0
-        self.redelivered = 0
         self.is_claiming = True
+        #: The name under which jobs begin as they are claimed; where it is empty, they begin later.
+        self.worker = ""
         self._client = client
         self._keys = keys
         self._duration_s = duration_s
         self._ended_ttl_s = ended_ttl_s
         self._tenant_jobs = tenant_jobs
         self._lock = threading.RLock()  # a signal's handler may hand back while this thread is inside
-        self._jobs: dict[str, str] = {}
+        self._held: dict[str, _Held] = {}
+        self.redelivery = Redelivery(client, keys=keys, owner=self.owner, duration_s=duration_s)
         self._unsent: list[Command] = []
         self._renewed_at = time.monotonic()
         self._pending = ""
-        self._trusting_from = 0.0
         self._closed = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def claim(self, queues: list[str]) -> Claimed | None:
-        """Take the next message of *queues*, or None where there is none.
+    def claim(self, queues: list[str], *, execute: Callable[[Command], Any] | None = None) -> Claimed | None:
+        """Take the next message of *queues*, or None where there is none; by *execute*, on a connection of its own.
 
         Raises:
             redis.RedisError: where Redis cannot be reached.
@@ -87,19 +86,19 @@ class Leases:
         while True:
             token = self._pending or uuid.uuid4().hex
             with self._lock:  # held before it is claimed: the reply may be lost, the claim is not
-                self._jobs[token] = ""
+                self._held[token] = held = _Held()
+            command = claims.claim(
+                self._keys,
+                queues=queues,
+                token=token,
+                owner=self.owner,
+                duration_s=self._duration_s,
+                ended_ttl_s=self._ended_ttl_s,
+                tenant_jobs=self._tenant_jobs,
+                worker=self.worker,
+            )
             try:
-                found = self._client.execute_command(
-                    *claims.claim(
-                        self._keys,
-                        queues=queues,
-                        token=token,
-                        owner=self.owner,
-                        duration_s=self._duration_s,
-                        ended_ttl_s=self._ended_ttl_s,
-                        tenant_jobs=self._tenant_jobs,
-                    )
-                )
+                found = execute(command) if execute else self._client.execute_command(*command)
             except redis.RedisError:
                 self._forget(token)
                 self._pending = token  # it may have been claimed, and only the reply be lost
@@ -107,7 +106,9 @@ class Leases:
             self._pending = ""
             self.is_capped = bool(found) and not found[0] and not found[2]
             if found and found[0]:
-                return Claimed(token, found[0], found[1], is_more=bool(found[2]))
+                claimed = claims.read(token, found)
+                held.begun = claimed.begun
+                return claimed
             self._forget(token)
             if not found or self.is_capped:
                 return None
@@ -115,8 +116,14 @@ class Leases:
     def note_job(self, token: str, job_id: str) -> None:
         """Say whose message *token* is, so that a cancel of the job is noticed at the next renewal."""
         with self._lock:
-            if token in self._jobs:
-                self._jobs[token] = job_id
+            if held := self._held.get(token):
+                held.job_id = job_id
+
+    def begun(self, token: str) -> Begun | None:
+        """How the job of *token* began as it was claimed; None where it has not begun yet."""
+        with self._lock:
+            held = self._held.get(token)
+            return held.begun if held else None
 
     def claim_for(self, token: str) -> Claim:
         """What this process shows to prove that it holds *token*."""
@@ -125,12 +132,21 @@ class Leases:
     def is_held(self, token: str) -> bool:
         """Whether *token* is this process's, as far as it knows."""
         with self._lock:
-            return token in self._jobs
+            return token in self._held
 
     def count(self) -> int:
         """How many messages this process holds."""
         with self._lock:
-            return len(self._jobs)
+            return len(self._held)
+
+    def will_end(self, token: str) -> None:
+        """Say that a command ends this claim now: it is no loss where a renewal does not find it any more."""
+        self.note_job(token, "")
+
+    def has_ended(self, token: str) -> None:
+        """Say that such a command has ended it: there is nothing to acknowledge."""
+        if self._forget(token):
+            self.wake()
 
     def ack(self, token: str) -> None:
         """End the claim; where Redis cannot be reached, it is told later. Nothing happens where it is not held."""
@@ -151,7 +167,7 @@ class Leases:
     def give_back_all(self) -> int:
         """Put back everything at once and return how many messages that were."""
         with self._lock:
-            tokens = list(self._jobs)
+            tokens = list(self._held)
         for token in reversed(tokens):  # each goes first, so the one that came first goes last
             self.give_back(token)
         return len(tokens)
@@ -168,7 +184,7 @@ class Leases:
 
     def _forget(self, token: str) -> bool:
         with self._lock:
-            return self._jobs.pop(token, None) is not None
+            return self._held.pop(token, None) is not None
 
     def _send(self, command: Command) -> None:
         try:
@@ -186,7 +202,7 @@ class Leases:
     def _run(self) -> None:
         tick_s = min(_TICK_S, self._duration_s / 4)
         while not self._closed.wait(tick_s):
-            for step in (self._renew, self._send_unsent, self._promote, self._redeliver):
+            for step in (self._renew, self._send_unsent, self._serve_fleet):
                 self._try(step)
 
     def _try(self, step: Callable[[], None]) -> None:
@@ -194,13 +210,14 @@ class Leases:
             step()
         except redis.RedisError as error:
             log.warning("leases wait for redis", error=str(error))
-            self._trusting_from = time.monotonic() + self._duration_s
+            self.redelivery.distrust()
         except Exception:  # whatever one message or hook does, the leases of all others are renewed
             log.exception("a step of the leases failed")
 
-    def _promote(self) -> None:
-        if self._client.execute_command(*claims.promote(self._keys)):
-            self.wake()
+    def _serve_fleet(self) -> None:
+        for step in (self.redelivery.promote, self.redelivery.redeliver):
+            if step():
+                self.wake()
 
     def _send_unsent(self) -> None:
         while self._unsent:
@@ -210,7 +227,7 @@ class Leases:
 
     def _renew(self) -> None:
         with self._lock:
-            held = dict(self._jobs)
+            held = {token: each.job_id for token, each in self._held.items()}
         if not held or time.monotonic() - self._renewed_at < self._duration_s / 4:
             return
         reply: Any = self._client.execute_command(
@@ -219,30 +236,14 @@ class Leases:
         lost, canceled = reply
         self._renewed_at = time.monotonic()
         for token in lost:
-            if held[token] and self._forget(token):  # a token without a job may not have been claimed yet
+            if held[token] and self._lose(token):
                 log.warning("lease lost", job_id=held[token])
                 self.lost += 1
                 self.on_lost(token)
         for job_id in canceled:
             self.on_cancel(job_id)
 
-    def _redeliver(self) -> None:
-        # After a restart of Redis, or where it was out of reach, the owners get a lease's time to come back.
-        if time.monotonic() < self._trusting_from or self._uptime_s() < self._duration_s:
-            return
-        found: Any = self._client.execute_command(
-            *claims.take_over(self._keys, owner=self.owner, duration_s=self._duration_s)
-        )
-        for token, message in zip(found[::2], found[1::2], strict=True):
-            command = claims.give_back(self._keys, token=token, owner=self.owner, message=count_redelivery(message))
-            self._client.execute_command(*command)
-            self.redelivered += 1
-            log.warning("redelivered the message of a silent worker")
-        if found:
-            self.wake()
-
-    def _uptime_s(self) -> float:
-        try:
-            return float(self._client.info("server")["uptime_in_seconds"])  # type: ignore[index]  # a mapping
-        except NoPermissionError:
-            return float("inf")
+    def _lose(self, token: str) -> bool:
+        with self._lock:
+            held = self._held.get(token)
+            return bool(held and held.job_id) and self._forget(token)

@@ -13,6 +13,7 @@ from imagefleet.queues import GENERATE_TASK, Keys, queue_for
 from imagefleet.records import Claim
 from imagefleet_worker import starting
 from imagefleet_worker.burial import Burial
+from imagefleet_worker.claims import Begun, Claimed
 from imagefleet_worker.connections import connect, without_passwords
 from imagefleet_worker.control import CancelListener
 from imagefleet_worker.counter import Counter
@@ -22,7 +23,7 @@ from imagefleet_worker.envelopes import Malformed
 from imagefleet_worker.errors import EXIT_CODES, ExitCode, JobCanceled, JobExpired, SettingsInvalid
 from imagefleet_worker.flights import Flights
 from imagefleet_worker.heartbeat import Heartbeat
-from imagefleet_worker.leases import Claimed, Leases
+from imagefleet_worker.leases import Leases
 from imagefleet_worker.metrics import Metrics
 from imagefleet_worker.precautions import take_precautions
 from imagefleet_worker.presence import Presence
@@ -170,6 +171,11 @@ def counter() -> Counter:
 def claim_for(delivery_tag: str) -> Claim:
     """What this process shows to prove that it holds the message of *delivery_tag*."""
     return _opened().leases.claim_for(delivery_tag)
+
+
+def begun(delivery_tag: str) -> Begun | None:
+    """How the job of that message began as it was claimed; None where it has not begun."""
+    return _opened().leases.begun(delivery_tag)
 
 
 def acknowledge(request: Any) -> None:

@@ -50,6 +50,7 @@ def open_desk(
     heartbeat.watch_device(studio.watchdog.signs, timeout_s=settings.engine.job_timeout_s)
     # What is claimed and has not come to the device yet will need its room.
     leases.gate = lambda: engine.has_room(coming=max(0, leases.count() - flights.count_arrived()))
+    leases.worker = worker
     engine.call_when_room(lambda: leases.wake())  # noqa: PLW0108  # the transport sets `wake` later
 
     return Desk(
@@ -57,10 +58,12 @@ def open_desk(
         keys=keys,
         studio=studio,
         flights=flights,
-        board=ProgressBoard(client, keys=keys, interval_s=settings.worker.progress_interval_s),
+        board=ProgressBoard(
+            client, keys=keys, interval_s=settings.worker.progress_interval_s, on_cancel=flights.cancel
+        ),
         redis=Patience(client),
         metrics=metrics,
-        postpone=lambda token, due_in_s: leases.postpone(token, due_in_s=due_in_s),
+        leases=leases,
         bury=burial.of_job,
         abandon=_abandon,
     )

@@ -34,10 +34,16 @@ class _News:
 
 
 class ProgressBoard:
-    """Collects steps from all jobs and sends the latest of each, in one round trip, at most once per interval."""
+    """Collects steps from all jobs and sends the latest of each, in one round trip, at most once per interval.
 
-    def __init__(self, client: "redis.Redis", *, keys: Keys, interval_s: float) -> None:
+    Redis answers whether the job has been canceled: so that is noticed also where its listener was not told.
+    """
+
+    def __init__(
+        self, client: "redis.Redis", *, keys: Keys, interval_s: float, on_cancel: Callable[[str], None]
+    ) -> None:
         self._client = client
+        self._on_cancel = on_cancel
         self._keys = keys
         self._interval_s = interval_s
         self._latest: dict[str, _News] = {}
@@ -91,12 +97,14 @@ class ProgressBoard:
         if not latest:
             return
         pipe = self._client.pipeline(transaction=False)
+        asked: list[str] = []
         for job_id, news in latest.items():
             preview = _as_json(news.preview) if news.preview else None
             optional = {"left_s": news.left_s, "preview": preview}
             known = {name: value for name, value in optional.items() if value is not None}
             data = {"done": news.done, "total": news.total, **known}
             event = json.dumps({"type": "job.progress", "id": job_id, "data": data})
+            asked.append(job_id)
             pipe.execute_command(
                 *notes.progress(
                     self._keys,
@@ -109,8 +117,11 @@ class ProgressBoard:
                 )
             )
             if delivery := news.updates.progress(news.done, news.total):
+                asked.append("")
                 pipe.execute_command(*deliveries.push(self._keys, delivery, most=MOST_WAITING))
-        pipe.execute()
+        for job_id, is_canceled in zip(asked, pipe.execute(), strict=True):
+            if job_id and is_canceled:
+                self._on_cancel(job_id)
 
 
 class Reporter:

@@ -1,5 +1,8 @@
 """Rotation: the script that picks the next message, by priority, then in turns over the tenants, and claims it.
 
+A job that a client has queued begins in the same step. The script reads every list at its end, so that a connection for
+which Redis tracks what it has read hears of the next message (`doorbell`).
+
 Its cost does not grow with what waits, nor with the tenants: it looks at one lane, and at those that it passes over
 because they are empty (each leaves the rotation by that) or because so many of the tenant's jobs run already (there are
 never more of those than jobs that run).
@@ -8,13 +11,17 @@ never more of those than jobs that run).
 from typing import Final
 
 from imagefleet.lanes import LANES
+from imagefleet.records import NOW
+from imagefleet_worker.runs import BEGIN
 
-# KEYS: leases, claims, owners, origins, tenants, tenants running, then the lists. ARGV: token, owner, duration, prefix
-# of records, most dropped, time to live of the records of what is dropped, most jobs of a tenant (0: any number).
+# KEYS: those of a claim, then the lists. ARGV: token, owner, duration, prefix of records, most dropped, time to live of
+# the records of what is dropped, most jobs of a tenant (0: any number), worker that begins queued jobs (empty: none
+# does), time to live of a record.
 CLAIM: Final = (
-    LANES
+    NOW
+    + LANES
+    + BEGIN
     + """
-local t = redis.call('TIME'); local now = tonumber(t[1]) + tonumber(t[2]) / 1e6
 local before = redis.call('HGET', KEYS[3], ARGV[1])  -- sent again: the first answer was lost
 if before == ARGV[2] then return {redis.call('HGET', KEYS[4], ARGV[1]), redis.call('HGET', KEYS[2], ARGV[1]), 1} end
 if before then return {'', '', 1} end
@@ -43,7 +50,7 @@ local function next_of(list, tenant)
       put('LPUSH', list, message, own)
       met = met + 5
     elseif tenant == '' or message ~= '' then
-      return message
+      return message, status == 'queued' and ARGV[4] .. id or nil
     end
   end
 end
@@ -52,8 +59,8 @@ local function running_key(list, tenant) return string.match(list, '^[^\6]*') ..
 
 local function pick(list)
   if redis.call('EXISTS', list .. ':tenants') == 0 then
-    local message = next_of(list, '')
-    if message or redis.call('EXISTS', list .. ':tenants') == 0 then return message, '' end
+    local message, record = next_of(list, '')
+    if message or redis.call('EXISTS', list .. ':tenants') == 0 then return message, '', record end
   end
   redis.call('HDEL', KEYS[5], ARGV[1])  -- a removal comes first
   if redis.call('LLEN', list) > 0 then join(list, '') end
@@ -66,14 +73,14 @@ local function pick(list)
       is_capped = true
       place = place + 1
     else
-      local message = next_of(list, tenant)
+      local message, record = next_of(list, tenant)
       local turn = message and redis.call('INCR', list .. ':turn')
       if redis.call('EXISTS', tenant == '' and list or list .. ':tenant:' .. tenant) == 0 then
         redis.call('ZREM', list .. ':turns', tenant)
       elseif turn then
         redis.call('ZADD', list .. ':turns', turn, tenant)
       end
-      if message then return message, tenant end
+      if message then return message, tenant, record end
     end
   end
 end
@@ -89,16 +96,29 @@ local function hold(list, message, tenant)
   end
 end
 
+local function begun(record)  -- the number of the attempt, and the seconds queued; nothing where `start` has to decide
+  if ARGV[8] == '' or not record then return end
+  local seen = redis.call('HMGET', record, 'queued_at', 'cancel')
+  if not seen[1] or seen[2] then return end
+  return begin(record, ARGV[8], ARGV[9]), string.format('%.6f', now - tonumber(seen[1]))
+end
+
+local function waiting()
+  local lists = {}
+  for i = 7, #KEYS do lists[#lists + 1] = KEYS[i]; lists[#lists + 1] = KEYS[i] .. ':tenants' end
+  return redis.call('EXISTS', unpack(lists))
+end
+
 for i = 7, #KEYS do
-  local message, tenant = pick(KEYS[i])
+  local message, tenant, record = pick(KEYS[i])
   if message then
     hold(KEYS[i], message, tenant)
-    local rest = {}
-    for j = i, #KEYS do rest[#rest + 1] = KEYS[j]; rest[#rest + 1] = KEYS[j] .. ':tenants' end
-    return {KEYS[i], message, redis.call('EXISTS', unpack(rest))}
+    local attempts, queued = begun(record)
+    return {KEYS[i], message, waiting(), attempts, queued}
   end
   if met >= most then return {'', '', 1} end
 end
+waiting()
 return is_capped and {'', '', 0} or false
 """
 )

@@ -91,7 +91,7 @@ class Scrape(Collector):
         if leases := self._sources.leases:
             held.add_metric([], leases.count())
             lost.add_metric([], leases.lost)
-            taken.add_metric([], leases.redelivered)
+            taken.add_metric([], leases.redelivery.count)
         yield from (held, lost, taken)
 
     def _redis(self) -> Iterator[Metric]:

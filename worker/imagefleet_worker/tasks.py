@@ -29,12 +29,15 @@ def generate(self: "Task[Any, Any]", *args: Any, **kwargs: Any) -> dict[str, Any
     """
     from imagefleet_worker.attempts import Message, attempt  # noqa: PLC0415  # torch; a sender of webhooks has none
 
+    claim = claim_of(self.request)
     message = Message(
         job_id=str(self.request.id),
-        claim=claim_of(self.request),
+        claim=claim,
         redeliveries=int(self.request.get(REDELIVERIES_HEADER) or 0),
         kwargs={"args": args, **kwargs} if args else kwargs,
         expires=_moment(self.request.expires),
+        begun=lifecycle.begun(claim.token),
+        is_awaited=_is_awaited(self.request),
     )
     desk, began = lifecycle.desk(), time.time()
     studio = desk.studio
@@ -72,6 +75,11 @@ def _moment(expires: Any) -> datetime | None:
     """The header `expires`, which intake has seen to be ISO 8601; Celery sends UTC, and others may leave that out."""
     moment = datetime.fromisoformat(str(expires)) if expires else None
     return moment.replace(tzinfo=UTC) if moment and moment.tzinfo is None else moment
+
+
+def _is_awaited(request: Any) -> bool:
+    """Whether Celery itself does something with the end: then the message must be there until that is done."""
+    return not request.ignore_result or any((request.callbacks, request.errbacks, request.chain, request.chord))
 
 
 def claim_of(request: Any) -> Claim:

@@ -4,7 +4,6 @@ Only what Celery consumes with acknowledgement is claimed; replies and broadcast
 sent. It leans on names that kombu does not promise, so kombu is pinned to one series and the fault suite runs in CI.
 """
 
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -15,11 +14,12 @@ from kombu.transport import TRANSPORT_ALIASES, virtual
 from kombu.transport import redis as stock
 
 from imagefleet.queues import Keys
+from imagefleet_worker.claims import Claimed
 from imagefleet_worker.connections import connect
 from imagefleet_worker.doorbell import Doorbell
 from imagefleet_worker.envelopes import Malformed
 from imagefleet_worker.intake import Intake
-from imagefleet_worker.leases import Claimed, Leases
+from imagefleet_worker.leases import Leases
 from imagefleet_worker.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -36,6 +36,8 @@ class _Worker:
     keys: Keys
     bell_client: "redis.Redis"
     intake: Intake
+    #: Celery's event loop, once there is one.
+    loop: Any = None
 
 
 _worker: _Worker | None = None
@@ -111,7 +113,8 @@ class Claiming:
 
     QoS = QoS
     do_restore = False
-    _rung: threading.Event
+    #: Whether a message may be there; only the loop's thread reads and writes it.
+    _has_rung: bool
     _bell: Doorbell
 
     def basic_consume(self, queue: str, no_ack: bool, callback: Any, consumer_tag: str, **kwargs: Any) -> Any:  # noqa: FBT001  # kombu's signature
@@ -146,50 +149,45 @@ class Claiming:
 
     def claim_all(self) -> None:
         """Claim and deliver for as long as there are messages, and the process can use one."""
-        worker = _installed()
-        if not self._claimed_queues or not self._rung.is_set():
-            return
-        while self.qos.can_consume() and worker.leases.gate():  # type: ignore[attr-defined]  # kombu's
-            self._rung.clear()
-            try:
-                claimed = self._claim_one(worker)
-            except redis.ResponseError as error:  # read-only, or it cannot save: that may pass
-                log.warning("redis refuses claims; asking every second", error=str(error))
-                self._ring_later()
-                return
-            if worker.leases.is_capped:  # the bell would ring at once
-                self._ring_later(_CAPPED_PAUSE_S)
-                return
-            if claimed is None or not claimed.is_more:
-                self._bell.arm(in_vain=claimed is None)
-                return
-            self._rung.set()
+        leases = _installed().leases
+        while self._claimed_queues and self._has_rung and self.qos.can_consume() and leases.gate():  # type: ignore[attr-defined]  # kombu's
+            self._has_rung = False
+            if self._claim_one():
+                self._has_rung = True
 
-    def _claim_one(self, worker: _Worker) -> Claimed | None:
-        claimed = worker.leases.claim(self._claimed_queues)
-        if claimed is not None:
-            queue = next(each for each in self._claimed_queues if claimed.list_key in worker.keys.lists(each))
-            worker.intake.take(claimed, queue, deliver=self.connection._deliver)  # type: ignore[attr-defined]  # noqa: SLF001  # kombu's way in
-        return claimed
+    def _claim_one(self) -> bool:
+        """Claim and deliver a message. Whether another may be there; else the bell rings in time."""
+        worker = _installed()
+        try:
+            claimed = worker.leases.claim(self._claimed_queues, execute=self._bell.execute)
+            if claimed is not None:
+                queue = next(each for each in self._claimed_queues if claimed.list_key in worker.keys.lists(each))
+                worker.intake.take(claimed, queue, deliver=self.connection._deliver)  # type: ignore[attr-defined]  # noqa: SLF001  # kombu's way in
+        except redis.ResponseError as error:  # read-only, or it cannot save: that may pass
+            log.warning("redis refuses claims; asking every second", error=str(error))
+            worker.loop.call_later(1.0, self._ring)
+            return False
+        if worker.leases.is_capped:  # the bell would ring at once
+            worker.loop.call_later(_CAPPED_PAUSE_S, self._ring)
+            return False
+        if claimed is not None and claimed.is_more:
+            return True
+        self._bell.wait(in_vain=claimed is None)
+        return False
 
     def _hang_bell(self) -> None:
         """Listen to the lists of the queues that are claimed now."""
         self._take_down_bell()
-        self._rung = threading.Event()
-        self._rung.set()
-        keys, client = _installed().keys, _installed().bell_client
-        lists = [each for queue in self._claimed_queues for each in (*keys.lists(queue), *keys.lanes(queue))]
+        self._has_rung = True
+        worker, queues = _installed(), self._claimed_queues
+        lists = [each for queue in queues for each in (*worker.keys.lists(queue), *worker.keys.lanes(queue))]
         if lists:
-            self.__dict__["_bell"] = Doorbell(client, list_keys=lists, on_ring=self._ring)
+            bell = Doorbell(worker.bell_client, list_keys=lists, on_ring=self._ring, loop=worker.loop)
+            self.__dict__["_bell"] = bell
 
     def _ring(self) -> None:
-        self._rung.set()
+        self._has_rung = True
         _installed().leases.wake()
-
-    def _ring_later(self, pause_s: float = 1.0) -> None:
-        timer = threading.Timer(pause_s, self._ring)
-        timer.daemon = True
-        timer.start()
 
     def _take_down_bell(self) -> None:
         bell: Doorbell | None = self.__dict__.pop("_bell", None)
@@ -231,6 +229,7 @@ class Claims:
     def register_with_event_loop(self, connection: Any, loop: Any) -> None:
         """Let any thread wake the loop that claims."""
         super().register_with_event_loop(connection, loop)  # type: ignore[misc]  # kombu's
+        _installed().loop = loop
         _installed().leases.wake = lambda: loop.call_soon(_nothing)
 
 
