@@ -38,7 +38,7 @@ class Engine:
         self._on_room: Callable[[], None] = lambda: None
 
     @classmethod
-    def load(cls, *_: Any) -> "Engine":
+    def load(cls, *_: Any, **__: Any) -> "Engine":
         """Ready at once."""
         return cls()
 
