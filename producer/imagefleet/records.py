@@ -59,7 +59,8 @@ _SUBMIT = (
     + LANES
     + """
 local waiting, fresh, seen, pushed, number = 0, 0, {}, {}, {}
-for i = 3, #KEYS do waiting = waiting + length(KEYS[i]) end
+local most = tonumber(ARGV[1])
+if most > 0 then for i = 3, #KEYS do waiting = waiting + length(KEYS[i]) end end
 for i = 6, #ARGV, 9 do
   if not seen[ARGV[i]] and redis.call('EXISTS', ARGV[3] .. ARGV[i]) == 0 then
     seen[ARGV[i]] = true
@@ -67,7 +68,6 @@ for i = 6, #ARGV, 9 do
     if ARGV[i + 8] == '' then pushed[ARGV[i + 1]] = (pushed[ARGV[i + 1]] or 0) + 1 end
   end
 end
-local most = tonumber(ARGV[1])
 if most > 0 and waiting + fresh > most then return {'full', waiting} end
 for level, count in pairs(pushed) do
   number[level] = redis.call('INCRBY', KEYS[tonumber(level) + 2] .. ':number', count) - count
@@ -159,7 +159,10 @@ class Claim(NamedTuple):
 
 
 def submit(keys: Keys, *, queue: str, model: str, jobs: Sequence[Submission], max_queued: int) -> Command:
-    """Queue *jobs* that have no record yet, all or none. Replies `[queued|full, jobs waiting before]`."""
+    """Queue *jobs* that have no record yet, all or none.
+
+    Replies `[queued|full, jobs waiting before]`; they are counted only where *max_queued* limits them.
+    """
     lists = keys.lists(queue)
     flat = (field for job in jobs for field in job)
     prefixes = keys.job(""), keys.group("")

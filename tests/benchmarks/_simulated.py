@@ -130,4 +130,5 @@ def _counted_claim(self: Leases, queues: list[str], **options: Any) -> Claimed |
 
 _put_in_place("engine", Engine=Engine)
 _put_in_place("storage", Storage=Storage)
+_put_in_place("group.opening", open_leader=None)  # no device group here; the real one imports torch
 Leases.claim = _counted_claim

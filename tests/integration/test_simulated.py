@@ -13,3 +13,4 @@ def test_jobs_end_on_a_made_up_device(tmp_path: Path) -> None:
 
         assert len(results) == 3
         assert group.counts()[0].jobs == 3
+        assert group.workers_memory_bytes() < 150 * 2**20, "64 of them would not fit: does one import torch?"
