@@ -16,11 +16,11 @@ from imagefleet_worker.device import choose_device, choose_dtype, describe_devic
 from imagefleet_worker.errors import JobRejected, ModelUnavailable, OutOfMemory, WorkerError
 from imagefleet_worker.families import family_of, problems_of
 from imagefleet_worker.forwards import Call, Counts
+from imagefleet_worker.inference import mode_for
 from imagefleet_worker.meeting import meeting_point
 from imagefleet_worker.pipelines import load_pipeline, revision_of
 from imagefleet_worker.previews import open_previewer
 from imagefleet_worker.rendering import OnStep, Renderer, can_share
-from imagefleet_worker.schedulers import make_scheduler
 from imagefleet_worker.settings import EngineMode, EngineSettings, GroupSettings, ModelSettings, Offload, SpeedSettings
 from imagefleet_worker.sketches import OnPreview
 from imagefleet_worker.tuning import tune
@@ -67,7 +67,8 @@ class Engine:
         denoiser = None if speed.offload is Offload.MODEL else self._family.denoiser
         self._meeting = meeting_point(getattr(pipe, denoiser), engine, self.budget) if denoiser else None
         self._decoder = Decoder(getattr(pipe, "vae", None))
-        self._renderer = renderer or Renderer(pipe, self._family)
+        mode = mode_for(pipe, self._family, speed, device=self._device)
+        self._renderer = renderer or Renderer(pipe, self._family, mode=mode)
         self._renderer.previewer = open_previewer(pipe, engine, device=self._device)
 
     @classmethod
@@ -134,7 +135,7 @@ class Engine:
         if problems:
             raise JobRejected("; ".join(problems))
         if job.scheduler is not None:
-            make_scheduler(self._pipe, job.scheduler)  # raises where it does not fit
+            self._renderer.schedulers.check(job.scheduler)  # raises where it does not fit
         return job.model_copy(update={k: v for k, v in self._defaults().items() if getattr(job, k) is None})
 
     def render(

@@ -38,6 +38,7 @@ class Forwards:
         self._forward = forward
         self._signature = inspect.signature(forward)
         self._recorded: list[Call] | None = None
+        self._is_inferring = False
 
     def bind(self, args: tuple[Any, ...], *, kwargs: dict[str, Any]) -> Call:
         """A call by the names of its arguments, with its number of rows, as `joining.bind`."""
@@ -50,6 +51,7 @@ class Forwards:
         self._count(rows=rows, calls=1, started=started)
         if self._recorded is not None:
             self._recorded.append(self.bind(args, kwargs=kwargs))
+            self._is_inferring = torch.is_inference_mode_enabled()
         return output
 
     @contextmanager
@@ -61,11 +63,11 @@ class Forwards:
         finally:
             self._recorded = None
 
-    @torch.no_grad()
     def repeat(self, call: Call, rows: int) -> None:
-        """Run a call that is the first row of *call* so many times, and forget its output."""
-        first = joining.take(call[0], call[1], start=0, stop=1)
-        self._forward(**joining.join([(first, 1)] * rows))
+        """Run a call that is the first row of a recorded *call* so many times, as it ran, and forget its output."""
+        with torch.inference_mode(self._is_inferring), torch.no_grad():
+            first = joining.take(call[0], call[1], start=0, stop=1)
+            self._forward(**joining.join([(first, 1)] * rows))
 
     def run(self, calls: Sequence[Call], *, most_rows: int) -> list[Output]:
         """The outputs of *calls*, which have equal keys, from one forward, or from several of *most_rows* rows."""

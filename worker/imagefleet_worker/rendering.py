@@ -18,8 +18,9 @@ from imagefleet_worker.errors import (
     WorkerError,
 )
 from imagefleet_worker.families import Family
+from imagefleet_worker.inference import Mode
 from imagefleet_worker.previews import Previewer
-from imagefleet_worker.schedulers import make_scheduler
+from imagefleet_worker.schedulers import Schedulers
 from imagefleet_worker.sketches import OnPreview, Sketches
 
 OnStep = Callable[[int, int], None]
@@ -27,10 +28,12 @@ _PROMPT_ENCODERS = ("encode_prompt", "_encode_prompt")
 
 
 class Renderer:
-    """Runs jobs on *pipe*, from any number of threads."""
+    """Runs jobs on *pipe*, each within *mode*, from any number of threads."""
 
-    def __init__(self, pipe: Any, family: Family) -> None:
+    def __init__(self, pipe: Any, family: Family, *, mode: Mode = torch.no_grad) -> None:
+        self.schedulers = Schedulers(pipe)
         self._pipe = pipe
+        self._mode = mode
         self._family = family
         #: Makes small pictures for jobs that ask for them; none without it.
         self.previewer: Previewer | None = None
@@ -65,14 +68,15 @@ class Renderer:
 
     def _call(self, pipe: Any, arguments: dict[str, Any]) -> list[Image.Image]:
         try:
-            return list(pipe(**arguments).images)
+            with self._mode():
+                return list(pipe(**arguments).images)
         except BaseException:
             pipe.maybe_free_model_hooks()  # what a pipeline does at its end: caches forget the job, weights go back
             raise
 
     def _private_copy(self, job: GenerationJob) -> Any:
         pipe = copy.copy(self._pipe)
-        pipe.scheduler = make_scheduler(self._pipe, job.scheduler)
+        pipe.scheduler = self.schedulers.fresh(job.scheduler)
         for name in _PROMPT_ENCODERS:  # fast tokenizers keep padding and truncation as shared state
             if encode := getattr(pipe, name, None):
                 setattr(pipe, name, self._locked(encode))

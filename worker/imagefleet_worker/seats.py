@@ -38,14 +38,19 @@ class Seat:
         return expected is None or key in expected
 
     def digest(self, tensor: torch.Tensor) -> Hashable:
-        """The values of *tensor* as something that can be compared; worked out once for each tensor of a job."""
+        """The values of *tensor* as something that can be compared; worked out once where writes show."""
+        if tensor.is_inference():  # a write into it leaves no mark
+            return _value(tensor)
         base = tensor if tensor._base is None else tensor._base  # noqa: SLF001  # a view is a new object at each step
         mark = (id(base), tensor.data_ptr(), tuple(tensor.shape), base._version)  # noqa: SLF001  # rises when written to
         known = self._digests.get(mark)
         if known is None:
             if len(self._digests) >= _MOST_DIGESTS:
                 self._digests.clear()
-            raw = tensor.detach().cpu().contiguous()
-            value = (mark[2], raw.dtype, raw.flatten().view(torch.uint8).numpy().tobytes())
-            known = self._digests[mark] = (base, value)  # held, so that its id stays its own
+            known = self._digests[mark] = (base, _value(tensor))  # held, so that its id stays its own
         return known[1]
+
+
+def _value(tensor: torch.Tensor) -> Hashable:
+    raw = tensor.detach().cpu().contiguous()
+    return (tensor.shape, raw.dtype, raw.flatten().view(torch.uint8).numpy().tobytes())
