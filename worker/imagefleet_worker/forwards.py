@@ -1,6 +1,5 @@
 """Forwards: the device's side of the meeting point, which runs joined calls and gives each caller its own rows back."""
 
-import inspect
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
@@ -36,13 +35,13 @@ class Forwards:
         self.last_s = 0.0
         self.fixed_rows = fixed_rows
         self._forward = forward
-        self._signature = inspect.signature(forward)
+        self._binder = joining.Binder(forward)
         self._recorded: list[Call] | None = None
         self._is_inferring = False
 
     def bind(self, args: tuple[Any, ...], *, kwargs: dict[str, Any]) -> Call:
-        """A call by the names of its arguments, with its number of rows, as `joining.bind`."""
-        return joining.bind(self._signature, args, kwargs=kwargs)
+        """A call by the names of its arguments, with its number of rows, as `joining.Binder.bind`."""
+        return self._binder.bind(args, kwargs=kwargs)
 
     def run_plain(self, args: tuple[Any, ...], *, kwargs: dict[str, Any], rows: int) -> Any:
         """One caller's call, as it came."""

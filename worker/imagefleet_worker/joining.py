@@ -16,20 +16,37 @@ Digest = Callable[[torch.Tensor], Hashable]
 _TIMES = frozenset({"timestep", "timesteps", "t"})
 
 
-def bind(signature: inspect.Signature, args: tuple[Any, ...], *, kwargs: dict[str, Any]) -> tuple[Arguments, int]:
-    """The arguments by name, and the number of rows.
+class Binder:
+    """Gives the arguments of calls of *function* their names."""
 
-    Times are given to each row; whole-number times become float32 (the networks do that anyway), so that jobs with
-    different schedulers fit together.
-    """
-    arguments = dict(signature.bind(*args, **kwargs).arguments)
-    arguments.update(arguments.pop("kwargs", {}))
-    rows = len(next(iter(arguments.values())))
-    for name, value in arguments.items():
-        if isinstance(value, torch.Tensor) and name not in SHARED_INPUTS and value.ndim <= 1:
-            each = value.float() if name in _TIMES and not value.is_floating_point() else value
-            arguments[name] = each.reshape(-1).expand(rows) if each.numel() == 1 else each
-    return arguments, rows
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._signature = inspect.signature(function)
+        self._names = tuple(self._signature.parameters)
+        self._orders: dict[tuple[int, tuple[str, ...]], tuple[str, ...]] = {}
+
+    def bind(self, args: tuple[Any, ...], *, kwargs: dict[str, Any]) -> tuple[Arguments, int]:
+        """The arguments by name, in the function's order, and the number of rows.
+
+        Times are given to each row; whole-number times become float32 (the networks do that anyway), so that jobs with
+        different schedulers fit together.
+        """
+        named = {**dict(zip(self._names, args, strict=False)), **kwargs}
+        arguments = {name: named[name] for name in self._order(args, kwargs)}
+        rows = len(next(iter(arguments.values())))
+        for name, value in arguments.items():
+            if isinstance(value, torch.Tensor) and value.ndim <= 1 and name not in SHARED_INPUTS:
+                each = value.float() if name in _TIMES and not value.is_floating_point() else value
+                arguments[name] = each.expand(rows) if each.numel() == 1 else each
+        return arguments, rows
+
+    def _order(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[str, ...]:
+        """The names in the function's order: found out once for each kind of call, as each step makes the same."""
+        kind = (len(args), tuple(kwargs))
+        if kind not in self._orders:
+            arguments = self._signature.bind(*args, **kwargs).arguments
+            arguments.update(arguments.pop("kwargs", {}))
+            self._orders[kind] = tuple(arguments)
+        return self._orders[kind]
 
 
 def key_of(value: Any, rows: int, *, name: str, digest: Digest, is_exact: bool) -> Hashable:
