@@ -1,63 +1,58 @@
-"""The baton: one at a time, and nobody is held up by who keeps it."""
+"""The baton: one at a time, in the order in which they came, and nobody is held up by who keeps it."""
 
-import threading
-import time
+import pytest
 
+from imagefleet_worker import baton as module
 from imagefleet_worker.baton import Baton
+from imagefleet_worker.seats import Seat
 
 
-def test_one_at_a_time_has_it() -> None:
-    baton, inside, most = Baton(), 0, 0
-    counting = threading.Lock()
-
-    def work() -> None:
-        nonlocal inside, most
-        for _ in range(200):
-            baton.take()
-            with counting:
-                inside += 1
-                most = max(most, inside)
-            with counting:
-                inside -= 1
-            baton.pass_on()
-
-    threads = [threading.Thread(target=work) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-
-    assert most == 1
+def seats(count: int) -> list[Seat]:
+    """Jobs that sleep at the meeting point."""
+    return [Seat(pixels=1, on_call=lambda: None) for _ in range(count)]
 
 
-def test_who_keeps_it_loses_it() -> None:
-    """The next comes after a moment, those behind it wait for that one only, and the first passes on nothing."""
-    baton, keeps, may_end = Baton(), threading.Event(), threading.Event()
-
-    def keep() -> None:
-        baton.take()
-        keeps.set()
-        may_end.wait(10)
-        baton.pass_on()
-
-    thread = threading.Thread(target=keep)
-    thread.start()
-    keeps.wait(10)
-    began = time.monotonic()
-    baton.take()
-    assert time.monotonic() - began < 5
-    may_end.set()
-    thread.join()
-
-    assert baton._free.locked(), "the first gave away what is another's by now"
-    baton.pass_on()
-    assert not baton._free.locked()
+def turns(*all_seats: Seat) -> list[bool]:
+    """Which of them may work on their step."""
+    return [seat.has_turn for seat in all_seats]
 
 
-def test_passing_on_what_one_does_not_have_is_nothing() -> None:
-    baton = Baton()
-    baton.pass_on()
-    baton.take()
-    baton.pass_on()
-    baton.pass_on()
-    assert not baton._free.locked()
+def test_it_goes_down_the_line_and_from_who_has_it_only() -> None:
+    baton, (one, two, three) = Baton(), seats(3)
+    for seat in (one, two, three):
+        baton.line_up(seat)
+    assert turns(one, two, three) == [True, False, False]
+    baton.pass_on(three)
+    assert turns(one, two, three) == [True, False, False]
+    baton.pass_on(one)
+    assert turns(one, two, three) == [True, True, False]
+    baton.pass_on(one)
+    assert turns(one, two, three) == [True, True, False]
+
+
+def test_who_keeps_it_loses_it_and_passes_on_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    baton, (one, two, three) = Baton(), seats(3)
+    for seat in (one, two, three):
+        baton.line_up(seat)
+    monkeypatch.setattr(module, "LONGEST_S", 3600)
+    assert not baton.take_away()
+    monkeypatch.setattr(module, "LONGEST_S", 0)
+    assert baton.take_away()
+    assert turns(one, two, three) == [True, True, False]
+    baton.pass_on(one)
+    assert turns(one, two, three) == [True, True, False], "the first gave away what is another's by now"
+    baton.pass_on(two)
+    assert turns(one, two, three) == [True, True, True]
+    assert not baton.take_away(), "nobody is in line"
+
+
+def test_who_leaves_is_not_waited_for_in_line_or_with_it() -> None:
+    baton, (one, two, three) = Baton(), seats(3)
+    for seat in (one, two, three):
+        baton.line_up(seat)
+    baton.leave(two)
+    baton.leave(one)
+    assert turns(one, two, three) == [True, False, True]
+    baton.leave(three)
+    baton.line_up(two)
+    assert two.has_turn

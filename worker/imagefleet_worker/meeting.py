@@ -6,37 +6,20 @@ forwards right now and are expected to bring a call that fits, and only for a bo
 
 import threading
 import time
-from collections.abc import Callable, Generator, Hashable
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 from imagefleet_worker import joining
-from imagefleet_worker.baton import Baton
+from imagefleet_worker.baton import LONGEST_S, Baton
 from imagefleet_worker.budget import Budget
 from imagefleet_worker.device import free_memory, is_fault, is_out_of_memory
 from imagefleet_worker.forwards import Counts, Forwards
+from imagefleet_worker.pieces import Piece, ready_group
 from imagefleet_worker.seats import Seat
 from imagefleet_worker.settings import EngineMode, EngineSettings
 
 _LEAST_PATIENCE_S = 0.02
-
-
-@dataclass(slots=True, eq=False)
-class Piece:
-    """Rows that one job waits for."""
-
-    seat: Seat
-    key: Hashable
-    arguments: joining.Arguments
-    rows: int
-    output: tuple[Any, ...] | None = None
-    error: BaseException | None = None
-
-    @property
-    def is_done(self) -> bool:
-        """Whether its job can go on."""
-        return self.output is not None or self.error is not None
 
 
 class MeetingPoint:
@@ -53,11 +36,14 @@ class MeetingPoint:
         self._budget = budget
         self._here = threading.local()
         self._baton = Baton()
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        self._is_free = threading.Condition(self._lock)
         self._seats: set[Seat] = set()
         self._pending: list[Piece] = []
         self._is_busy = False
         self._quiet_since = 0.0
+        #: Of those who sleep here, the one that looks up now and then, for all.
+        self._watch: Seat | None = None
         module.forward = self._arrive
 
     def close(self) -> None:
@@ -86,10 +72,11 @@ class MeetingPoint:
 
     def leave(self, seat: Seat) -> None:
         """Tell the others not to wait for *seat*: its last step is done. A further call would bring it back."""
-        self._baton.pass_on()
-        with self._changed:
+        with self._lock:
             self._seats.discard(seat)
-            self._changed.notify_all()
+            self._baton.leave(seat)
+            self._hand_watch_on(seat)
+            self._wake_leader()
 
     def _arrive(self, *args: Any, **kwargs: Any) -> Any:
         seat: Seat | None = getattr(self._here, "seat", None)
@@ -103,17 +90,18 @@ class MeetingPoint:
         try:
             return self.forwards.run_plain(args, kwargs=kwargs, rows=rows)
         finally:
-            self._end_forward()
+            with self._lock:
+                self._end_forward()
 
     def _take_device(self) -> None:
         """Wait until no forward runs, for a call that can be joined with no other."""
-        with self._changed:
-            self._changed.wait_for(lambda: not self._is_busy)
+        with self._lock:
+            self._is_free.wait_for(lambda: not self._is_busy)
             self._is_busy = True
 
     def _is_alone(self, seat: Seat, rows: int) -> bool:
         """Whether the call needs nothing but the bare forward; then the device is taken for it."""
-        with self._changed:
+        with self._lock:
             self._seats.add(seat)
             seat.is_late = False
             is_plain = self.forwards.fixed_rows is None and rows <= self._budget.rows(seat.pixels)
@@ -133,19 +121,17 @@ class MeetingPoint:
         ]
 
     def _meet(self, seat: Seat, pieces: list[Piece]) -> tuple[Any, ...]:
-        self._baton.pass_on()
-        with self._changed:
+        with self._lock:
             seat.arrive(tuple(piece.key for piece in pieces))
             self._pending += pieces
             self._quiet_since = time.monotonic()
-            while not all(piece.is_done for piece in pieces):
-                group = [] if self._is_busy else self._ready_group()
-                if group:
-                    self._lead(group)
+            self._baton.pass_on(seat)
+            while not seat.has_turn:
+                if group := self._ready_group():
+                    self._lead(group, seat)
                 else:
-                    self._wait()
-            seat.is_waiting = False
-        self._baton.take()
+                    self._wait(seat)
+            self._hand_watch_on(seat)
         for piece in pieces:
             if piece.error is not None:
                 raise piece.error
@@ -153,35 +139,28 @@ class MeetingPoint:
         return outputs[0] if len(outputs) == 1 else joining.join_outputs(outputs, counts=[p.rows for p in pieces])
 
     def _ready_group(self) -> list[Piece]:
-        """The oldest calls that go together and have nobody left to wait for, at most the cap in rows."""
-        for key in dict.fromkeys(piece.key for piece in self._pending):
-            group: list[Piece] = []
-            for piece in (piece for piece in self._pending if piece.key == key):
-                longer = [*group, piece]
-                if group and _rows(longer) > self._most_rows(longer):
-                    return group
-                group = longer
-            if _rows(group) >= self._most_rows(group) or not any(seat.may_bring(key) for seat in self._seats):
-                return group
-        return []
+        """What can be run now; nothing while a forward runs."""
+        return [] if self._is_busy else ready_group(self._pending, self._seats, self._most_rows)
 
-    def _most_rows(self, group: list[Piece]) -> int:
-        if self.forwards.fixed_rows is not None:
-            return self.forwards.fixed_rows
-        return self._budget.rows(max(piece.seat.pixels for piece in group))
+    def _most_rows(self, pixels: int) -> int:
+        return self.forwards.fixed_rows or self._budget.rows(pixels)
 
-    def _lead(self, group: list[Piece]) -> None:
-        """Run *group* with the lock released, and wake everybody."""
+    def _lead(self, group: list[Piece], leader: Seat) -> None:
+        """Run *group* with the lock released, and let its jobs go on: *leader*, which is awake, first."""
         self._is_busy = True
+        self._hand_watch_on(leader)
         self._pending = [piece for piece in self._pending if piece not in group]
-        self._changed.release()
+        self._lock.release()
         try:
             self._serve(group)
         finally:
-            self._changed.acquire()
-            for piece in group:
-                piece.seat.is_waiting = any(other.seat is piece.seat for other in self._pending)
-        self._end_forward()
+            self._lock.acquire()
+            waiting = {piece.seat for piece in self._pending}
+            done = [seat for seat in dict.fromkeys(piece.seat for piece in group) if seat not in waiting]
+            for seat in sorted(done, key=lambda seat: seat is not leader):
+                seat.is_waiting = False
+                self._baton.line_up(seat)
+            self._end_forward()
 
     def _serve(self, group: list[Piece]) -> None:
         error = self._try(group)
@@ -202,7 +181,8 @@ class MeetingPoint:
 
     def _try(self, group: list[Piece]) -> BaseException | None:
         try:
-            outputs = self.forwards.run([(p.arguments, p.rows) for p in group], most_rows=self._most_rows(group))
+            most_rows = self._most_rows(max(piece.seat.pixels for piece in group))
+            outputs = self.forwards.run([(p.arguments, p.rows) for p in group], most_rows=most_rows)
         except BaseException as error:  # noqa: BLE001  # handed to the threads whose calls these were
             return error
         for piece, output in zip(group, outputs, strict=True):
@@ -210,27 +190,42 @@ class MeetingPoint:
         return None
 
     def _end_forward(self) -> None:
-        with self._changed:
-            self._is_busy = False
-            self._quiet_since = time.monotonic()
-            self._changed.notify_all()
+        self._is_busy = False
+        self._quiet_since = time.monotonic()
+        self._is_free.notify_all()
+        self._wake_leader()
 
-    def _wait(self) -> None:
-        """Wait for news; where none comes for too long, stop expecting those who are between two forwards."""
-        if self._is_busy:
-            self._changed.wait()
+    def _wake_leader(self) -> None:
+        """Wake one whose call could be run now: by this thread's doing, nobody else looks."""
+        if group := self._ready_group():
+            group[0].seat.wake()
+
+    def _wait(self, seat: Seat) -> None:
+        """Sleep until woken. One of those who sleep looks up now and then, so that nobody is waited for too long."""
+        watch = self._watch
+        if watch is None or (seat.is_waiting and not watch.is_waiting):  # that one's turn comes soon
+            self._watch = seat
+        if self._watch is not seat:
+            seat.sleep(self._lock, timeout_s=-1)
             return
+        if self._baton.take_away():
+            self._quiet_since = time.monotonic()  # those in line had no time yet
         patience_s = max(_LEAST_PATIENCE_S, self.forwards.last_s / 2)
         left_s = self._quiet_since + patience_s - time.monotonic()
-        if left_s > 0:
-            self._changed.wait(timeout=left_s)
-            return
-        for seat in self._seats:
-            seat.is_late = not seat.is_waiting
+        if self._is_busy or not self._pending:
+            seat.sleep(self._lock, timeout_s=LONGEST_S)
+        elif left_s > 0:
+            seat.sleep(self._lock, timeout_s=min(left_s, LONGEST_S))
+        else:  # stop expecting those who are between two forwards
+            for other in self._seats:
+                other.is_late = not other.is_waiting
 
-
-def _rows(group: list[Piece]) -> int:
-    return sum(piece.rows for piece in group)
+    def _hand_watch_on(self, seat: Seat) -> None:
+        """Where *seat* had the watch and sleeps no more, let another that sleeps have it."""
+        if self._watch is seat or self._watch is None:
+            self._watch = next((other for other in self._seats if other.is_asleep), None)
+            if self._watch is not None:
+                self._watch.wake()
 
 
 def meeting_point(module: Any, settings: EngineSettings, budget: Budget) -> MeetingPoint:
