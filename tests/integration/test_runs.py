@@ -227,3 +227,22 @@ def test_progress_of_a_job_that_has_ended_says_nothing(raw: "redis.Redis", clien
     client.cancel(job_id)
 
     assert raw.execute_command(*notes.progress(KEYS, job_id, done=1, total=4, event="{}")) == 0
+
+
+def test_the_loop_is_woken_by_an_end_only_where_it_held_too_much(client: Client, leases: Leases) -> None:
+    """Each turn of it costs a running forward the interpreter; but one that waits must not be forgotten."""
+    woken: list[str] = []
+    leases.wake = lambda: woken.append("loop")
+    client.submit_many(["a fox", "a hare", "a mole"])
+    first, second, third = (take(leases).token for _ in range(3))
+
+    leases.has_ended(first)
+    assert woken == []
+
+    assert leases.is_full(2)
+    leases.ack(second)
+    assert woken == ["loop"]
+
+    assert not leases.is_full(2)
+    leases.ack(third)
+    assert woken == ["loop"]

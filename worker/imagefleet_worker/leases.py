@@ -19,6 +19,7 @@ from imagefleet.queues import Keys
 from imagefleet.records import Claim, Command
 from imagefleet_worker import claims
 from imagefleet_worker.claims import Begun, Claimed
+from imagefleet_worker.patience import Backlog
 from imagefleet_worker.redelivery import Redelivery
 
 log = structlog.get_logger(__name__)
@@ -69,8 +70,9 @@ class Leases:
         self._tenant_jobs = tenant_jobs
         self._lock = threading.RLock()  # a signal's handler may hand back while this thread is inside
         self._held: dict[str, _Held] = {}
+        self._was_full = False
         self.redelivery = Redelivery(client, keys=keys, owner=self.owner, duration_s=duration_s)
-        self._unsent: list[Command] = []
+        self._backlog = Backlog(client)
         self._renewed_at = time.monotonic()
         self._pending = ""
         self._closed = threading.Event()
@@ -145,24 +147,29 @@ class Leases:
 
     def has_ended(self, token: str) -> None:
         """Say that such a command has ended it: there is nothing to acknowledge."""
-        if self._forget(token):
-            self.wake()
+        self._forget(token)
+
+    def is_full(self, most: int) -> bool:
+        """Whether *most* messages are held; then the loop is woken as soon as there are fewer."""
+        with self._lock:
+            self._was_full = len(self._held) >= most
+            return self._was_full
 
     def ack(self, token: str) -> None:
         """End the claim; where Redis cannot be reached, it is told later. Nothing happens where it is not held."""
         if self._forget(token):
-            self._send(claims.acknowledge(self._keys, token=token, owner=self.owner))
+            self._backlog.send(claims.acknowledge(self._keys, token=token, owner=self.owner))
 
     def give_back(self, token: str) -> None:
         """Put the message back first in its list, uncounted."""
         if self._forget(token):
-            self._send(claims.give_back(self._keys, token=token, owner=self.owner))
+            self._backlog.send(claims.give_back(self._keys, token=token, owner=self.owner))
 
     def postpone(self, token: str, *, due_in_s: float, message: str = "") -> None:
         """Let the message, or *message* in its place, wait for *due_in_s* outside of the list."""
         if self._forget(token):
             command = claims.postpone(self._keys, token=token, owner=self.owner, due_in_s=due_in_s, message=message)
-            self._send(command)
+            self._backlog.send(command)
 
     def give_back_all(self) -> int:
         """Put back everything at once and return how many messages that were."""
@@ -184,15 +191,11 @@ class Leases:
 
     def _forget(self, token: str) -> bool:
         with self._lock:
-            return self._held.pop(token, None) is not None
-
-    def _send(self, command: Command) -> None:
-        try:
-            self._client.execute_command(*command)
-        except redis.RedisError as error:
-            log.warning("the end of a claim is sent later", error=str(error))
-            with self._lock:
-                self._unsent.append(command)
+            was_held = self._held.pop(token, None) is not None
+            was_full, self._was_full = self._was_full, False
+        if was_full:  # else a turn of the loop would only take the interpreter from a forward
+            self.wake()
+        return was_held
 
     def _start(self) -> None:
         if self._thread is None:
@@ -202,7 +205,7 @@ class Leases:
     def _run(self) -> None:
         tick_s = min(_TICK_S, self._duration_s / 4)
         while not self._closed.wait(tick_s):
-            for step in (self._renew, self._send_unsent, self._serve_fleet):
+            for step in (self._renew, self._backlog.catch_up, self._serve_fleet):
                 self._try(step)
 
     def _try(self, step: Callable[[], None]) -> None:
@@ -218,12 +221,6 @@ class Leases:
         for step in (self.redelivery.promote, self.redelivery.redeliver):
             if step():
                 self.wake()
-
-    def _send_unsent(self) -> None:
-        while self._unsent:
-            self._client.execute_command(*self._unsent[0])
-            with self._lock:
-                self._unsent.pop(0)
 
     def _renew(self) -> None:
         with self._lock:

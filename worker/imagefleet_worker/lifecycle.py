@@ -183,7 +183,6 @@ def acknowledge(request: Any) -> None:
     tag = (getattr(request, "properties", None) or {}).get("delivery_tag")
     if _process is not None and tag and _process.leases.is_held(tag):
         _process.leases.ack(tag)
-        _process.leases.wake()
 
 
 def refuse(request: Any, *, expired: bool) -> None:

@@ -1,4 +1,4 @@
-"""Patience: commands that must reach Redis, however long it is away, unless the job stops being ours."""
+"""Patience: commands that must reach Redis, however long it is away."""
 
 import threading
 from typing import Any
@@ -16,7 +16,7 @@ _LONGEST_PAUSE_S = 2.0
 
 
 class Patience:
-    """Executes commands and tries again for as long as Redis cannot be reached."""
+    """Executes commands of jobs, and tries again for as long as Redis cannot be reached and the job is ours."""
 
     def __init__(self, client: "redis.Redis") -> None:
         self._client = client
@@ -46,3 +46,32 @@ class Patience:
                 flight.check()
             threading.Event().wait(pause_s)
             pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+
+
+class Backlog:
+    """Sends commands whose replies nobody waits for; what cannot be sent now is sent later, in order."""
+
+    def __init__(self, client: "redis.Redis") -> None:
+        self._client = client
+        self._lock = threading.Lock()
+        self._unsent: list[Command] = []
+
+    def send(self, command: Command) -> None:
+        """Send *command* now, or keep it for `catch_up`."""
+        try:
+            self._client.execute_command(*command)
+        except redis.RedisError as error:
+            log.warning("the end of a claim is sent later", error=str(error))
+            with self._lock:
+                self._unsent.append(command)
+
+    def catch_up(self) -> None:
+        """Send what was kept.
+
+        Raises:
+            redis.RedisError: where Redis still cannot be reached; the rest is kept.
+        """
+        while self._unsent:
+            self._client.execute_command(*self._unsent[0])
+            with self._lock:
+                self._unsent.pop(0)

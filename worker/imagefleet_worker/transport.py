@@ -84,7 +84,7 @@ class QoS(virtual.QoS):
         if not channel.claims:  # replies and broadcasts are always read
             return True
         leases = _installed().leases
-        return leases.is_claiming and (not self.prefetch_count or leases.count() < self.prefetch_count)
+        return leases.is_claiming and not (self.prefetch_count and leases.is_full(self.prefetch_count))
 
     def append(self, message: Any, delivery_tag: str) -> None:
         """The claim has recorded it already."""
