@@ -10,6 +10,7 @@ from tests.support.tiny_pipelines import FAMILIES
 from tests.support.waiting import wait_until
 
 from imagefleet.jobs import GenerationJob
+from imagefleet_worker.rendering import OnStep
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # torch arrays in numpy
 
@@ -109,3 +110,37 @@ def test_an_exclusive_job_is_alone_on_the_device(engines: Engines):
     for thread in (first, second, third):
         thread.join()
     assert others == [1, 1]
+
+
+def test_a_job_that_waits_for_the_device_has_its_prompt_encoded(engines: Engines):
+    """So that the forward after another's last is as full as it was."""
+    engine = engines.fresh("sd", max_jobs=2)
+    encoded: list[str] = []
+    encode = engine._pipe.encode_prompt
+    engine._pipe.encode_prompt = lambda prompt, *args, **kwargs: (
+        encoded.append(prompt[0]) or encode(prompt, *args, **kwargs)
+    )
+    held, release = threading.Semaphore(0), threading.Event()
+    steps: list[int] = []
+
+    def hold(_done: int, _total: int) -> None:
+        held.release()
+        assert release.wait(30)
+
+    def render(prompt: str, on_step: OnStep) -> None:
+        engine.render(engine.check(GenerationJob(prompt=prompt, steps=2)), seed=1, on_step=on_step)
+
+    threads = [threading.Thread(target=render, args=(f"held {i}", hold)) for i in range(2)]
+    threads.append(threading.Thread(target=render, args=("waits", lambda done, _total: steps.append(done))))
+    for thread in threads[:2]:
+        thread.start()
+    for _ in range(2):
+        assert held.acquire(timeout=30)
+    threads[2].start()
+    wait_until(lambda: "waits" in encoded)
+    assert engine.stats()["jobs"] == 2
+    assert steps == []
+    release.set()
+    for thread in threads:
+        thread.join(30)
+    assert steps == [1, 2]

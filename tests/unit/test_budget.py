@@ -1,7 +1,10 @@
 """How many rows a forward may hold, and how that is measured."""
 
+import threading
+
 import pytest
 import torch
+from tests.support.waiting import wait_until
 
 from imagefleet_worker.budget import Budget, budget_of, is_to_measure
 from imagefleet_worker.settings import EngineSettings
@@ -73,3 +76,47 @@ def test_jobs_enter_as_far_as_the_budget_goes():
         assert turns.has_room(cost=60)
     with turns.visit(cost=1_000):  # one is always let in
         assert not turns.has_room(cost=1)
+
+
+def test_who_waits_prepares_itself_and_enters_in_order():
+    """The first in line has its turn when it comes, prepared or not: nobody behind it waits for it to be prepared."""
+    turns = Turns(2, budget=Budget(max_rows=16, max_pixels=100))
+    with turns.visit(cost=60) as first, turns.visit(cost=60) as second, turns.visit(cost=30) as third:
+        assert [first.has_entered, second.has_entered, third.has_entered] == [True, False, False]
+        assert turns.count() == 1
+        assert not turns.has_room(cost=1), "two wait already"
+        first.leave()
+        assert [second.has_entered, third.has_entered] == [True, True]
+        second.enter()
+        third.enter()
+
+
+def test_who_gives_up_in_line_is_not_waited_for():
+    turns = Turns(1 + 1, budget=Budget(max_rows=16, max_pixels=100))
+    with turns.visit(cost=60) as first:
+        with turns.visit(cost=60) as second:
+            pass
+        assert not second.has_entered
+        with turns.visit(cost=60) as third:
+            assert not third.has_entered
+            first.leave()
+            third.enter()
+    assert turns.count() == 0
+
+
+def test_nobody_prepares_itself_beside_an_exclusive_job_or_where_jobs_run_one_at_a_time():
+    for limit, is_exclusive in ((1, False), (8, True)):
+        turns = Turns(limit, budget=Budget(max_rows=16, max_pixels=100))
+        began = threading.Event()
+
+        def stand_in_line(turns: Turns = turns, began: threading.Event = began) -> None:
+            with turns.visit(cost=1):
+                began.set()
+
+        with turns.visit(cost=1, is_exclusive=is_exclusive):
+            thread = threading.Thread(target=stand_in_line)
+            thread.start()
+            wait_until(lambda turns=turns: not turns.has_room(cost=1) and turns._waiting)
+            assert not began.wait(0.1)
+        thread.join(10)
+        assert began.is_set()

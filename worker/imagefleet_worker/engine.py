@@ -5,7 +5,6 @@ from contextlib import ExitStack, suppress
 from functools import partial
 from typing import Any, Self
 
-import structlog
 import torch
 from PIL import Image
 
@@ -25,8 +24,6 @@ from imagefleet_worker.settings import EngineMode, EngineSettings, GroupSettings
 from imagefleet_worker.sketches import OnPreview
 from imagefleet_worker.tuning import tune
 from imagefleet_worker.turns import Turns
-
-log = structlog.get_logger(__name__)
 
 _WARM_UP_SIDE = 256
 _NO_LEVERS = SpeedSettings.model_construct()
@@ -57,7 +54,7 @@ class Engine:
         self._model = model
         self._speed = speed
         self._family = family_of(pipe)
-        is_shared = engine.mode is not EngineMode.OFF and can_share(pipe, self._family)
+        is_shared = engine.mode is not EngineMode.OFF and can_share(pipe, self._family) and not speed.is_one_at_a_time
         self._limit = engine.max_jobs if is_shared else 1
         self.budget = budget_of(engine)
         self._is_to_measure = is_to_measure(engine, device=self._device.type)
@@ -185,8 +182,9 @@ class Engine:
             pixels = (job.width or 0) * (job.height or 0)
             cost = pixels * len(seeds) * self._rows_per_image
             visit = stack.enter_context(self._turns.visit(cost=cost, is_exclusive=exclusive))
-            heed = {} if self._family.has_step_callback else {"on_call": on_call}  # ranks stop at a step, together
-            seat = stack.enter_context(self._meeting.seat(pixels=pixels, **heed)) if self._meeting else None
+            heed = None if self._family.has_step_callback else on_call  # ranks stop at a step, together
+            enter = visit.entering(heed)  # its prompt is encoded while it waits
+            seat = stack.enter_context(self._meeting.seat(pixels=pixels, on_call=enter)) if self._meeting else None
 
             def on_last_step() -> None:
                 visit.end_soon()

@@ -1,5 +1,6 @@
 """Turns: who may use the device now, in the order of arrival."""
 
+import itertools
 import threading
 from collections import deque
 from collections.abc import Callable, Generator
@@ -15,9 +16,25 @@ class Visit:
         #: Rows times pixels of its calls.
         self.cost = cost
         self.is_exclusive = is_exclusive
+        self.has_entered = False
         self.is_ending = False
         self.has_left = False
         self._turns = turns
+
+    def enter(self) -> None:
+        """Wait for the turn: before it, only what goes beside the work of others may be done."""
+        if not self.has_entered:
+            self._turns.wait_for(self)
+
+    def entering(self, then: Callable[[], None] | None) -> Callable[[], None]:
+        """What calls `enter`, and *then*, if any."""
+
+        def enter() -> None:
+            self.enter()
+            if then is not None:
+                then()
+
+        return enter
 
     def end_soon(self) -> None:
         """The last step runs or is done: the worker may fetch the next job."""
@@ -34,6 +51,7 @@ class Turns:
     """Lets at most *limit* jobs use the device at once, first come first served; an exclusive job is alone.
 
     They are no more than fit *budget* together, but one is always let in: more would wait for each other's forwards.
+    Who waits may prepare itself meanwhile, so that it is ready when its turn comes.
     """
 
     def __init__(self, limit: int, *, budget: Budget) -> None:
@@ -47,23 +65,32 @@ class Turns:
 
     @contextmanager
     def visit(self, *, cost: int, is_exclusive: bool = False) -> Generator[Visit]:
-        """Wait for the turn, and hold it until `Visit.leave` or the end of the block."""
+        """Stand in line for a turn, and hold it until `Visit.leave` or the end of the block.
+
+        The block begins before the turn, and calls `Visit.enter` when it is prepared. Where jobs run one at a time it
+        begins with the turn, and beside an exclusive job none begins.
+        """
         visit = Visit(self, cost=cost, is_exclusive=is_exclusive)
         with self._changed:
             self._waiting.append(visit)
-            try:
-                self._changed.wait_for(lambda: self._waiting[0] is visit and self._may_enter(visit))
-                self._present.append(visit)
-            finally:
-                self._waiting.remove(visit)
-                self._changed.notify_all()
+            self._admit()
         try:
+            if is_exclusive or self._limit == 1:
+                visit.enter()
+            else:
+                with self._changed:
+                    self._changed.wait_for(lambda: not self._is_behind_exclusive(visit))
             yield visit
         finally:
             with self._changed:
-                self._present.remove(visit)
-                self._changed.notify_all()
+                (self._present if visit.has_entered else self._waiting).remove(visit)
+                self._admit()
             self.on_room()
+
+    def wait_for(self, visit: Visit) -> None:
+        """Wait until it is the turn of *visit*."""
+        with self._changed:
+            self._changed.wait_for(lambda: visit.has_entered)
 
     def has_room(self, *, cost: int, coming: int = 0) -> bool:
         """Whether one more job than *coming*, each of about *cost*, would find the device free, or free in a moment."""
@@ -82,8 +109,20 @@ class Turns:
         """Note how far *visit* is, and let others act on it."""
         with self._changed:
             visit.is_ending, visit.has_left = is_ending, has_left
-            self._changed.notify_all()
+            self._admit()
         self.on_room()
+
+    def _admit(self) -> None:
+        """Let in who may come in, in order, prepared or not; and wake all, for some may begin to prepare themselves."""
+        while self._waiting and self._may_enter(self._waiting[0]):
+            visit = self._waiting.popleft()
+            visit.has_entered = True
+            self._present.append(visit)
+        self._changed.notify_all()
+
+    def _is_behind_exclusive(self, visit: Visit) -> bool:
+        before = itertools.takewhile(lambda other: other is not visit, self._waiting)
+        return not visit.has_entered and any(other.is_exclusive for other in (*self._present, *before))
 
     def _may_enter(self, visit: Visit) -> bool:
         if visit.is_exclusive:
