@@ -55,7 +55,8 @@ class Turns:
     """
 
     def __init__(self, limit: int, *, budget: Budget) -> None:
-        #: Called, from any thread, whenever there may be room that was not there before.
+        #: Called, from any thread, whenever there may be room that was not there before; and not without need, since
+        #: it wakes a thread, which takes the interpreter from the one that runs a forward.
         self.on_room: Callable[[], None] = lambda: None
         self._limit = limit
         self._budget = budget
@@ -85,7 +86,8 @@ class Turns:
             with self._changed:
                 (self._present if visit.has_entered else self._waiting).remove(visit)
                 self._admit()
-            self.on_room()
+            if visit.is_exclusive or not visit.is_ending:  # the room of one that was ending is known
+                self.on_room()
 
     def wait_for(self, visit: Visit) -> None:
         """Wait until it is the turn of *visit*."""
@@ -108,9 +110,11 @@ class Turns:
     def update(self, visit: Visit, *, is_ending: bool, has_left: bool = False) -> None:
         """Note how far *visit* is, and let others act on it."""
         with self._changed:
+            is_news = is_ending and not visit.is_ending  # who leaves makes no more room than who was about to
             visit.is_ending, visit.has_left = is_ending, has_left
             self._admit()
-        self.on_room()
+        if is_news:
+            self.on_room()
 
     def _admit(self) -> None:
         """Let in who may come in, in order, prepared or not; and wake all, for some may begin to prepare themselves."""
