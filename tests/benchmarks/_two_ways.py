@@ -70,6 +70,10 @@ class Guide:
         new.replace(path)
         self._orders += 1
 
+    def pause(self, *, yes: bool) -> None:
+        """Stop its processes where they are, or let them go on."""
+        _pause(self.child.pid, yes=yes)
+
     def has_stored(self, keys: AbstractSet[str]) -> bool:
         """Whether all images of *keys* are there; reads only what is new."""
         for file in self._done:
@@ -134,6 +138,10 @@ class Workers:
         self.crew, self.start_s = crew, start_s
         self._client, self._mode = client, mode
 
+    def pause(self, *, yes: bool) -> None:
+        """Stop its processes where they are, or let them go on; they hold no job then."""
+        _pause(self.crew.child.pid, yes=yes)
+
     def submit(self, jobs: Sequence[Job]) -> list[str]:
         """Queue *jobs*."""
         return self._client.submit_many([self._as_job(job) for job in jobs])
@@ -179,6 +187,12 @@ class Workers:
     def _as_job(self, job: Job) -> Job:
         size = {"width": job["size"], "height": job["size"]}
         return {"prompt": job["prompt"], "steps": job["steps"], "seed": job["seed"], "model": self._mode, **size}
+
+
+def _pause(pid: int, *, yes: bool) -> None:
+    parent = psutil.Process(pid)
+    for process in (parent, *parent.children(recursive=True)):
+        process.send_signal(signal.SIGSTOP if yes else signal.SIGCONT)
 
 
 def _first_device() -> str:

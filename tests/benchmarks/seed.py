@@ -3,8 +3,9 @@
     python -m tests.benchmarks.seed [--quick] [--size 128] [--model FOLDER]
 
 Two processes each (or one a GPU, at most two), one torch thread each on the CPU, models loaded and warm before anything
-is measured; how long loading took is in `*_start_s`. Theirs is the script of the guides (`_guide`), under torchrun with
-`PartialState.split_between_processes` and by `mp.spawn`; of the two forms the faster one counts. Ours is
+is measured; how long loading took is in `*_start_s`. While one way runs, the processes of the others are stopped: even
+waiting, some of them look every 2 ms whether there is work. Theirs is the script of the guides (`_guide`), under
+torchrun with `PartialState.split_between_processes` and by `mp.spawn`; of the two forms the faster one counts. Ours is
 `imagefleet-worker --devices`. Last line: one JSON object; speedups are their time over ours, medians of the rounds.
 
 - a: 64 equal jobs at once. b: 64 jobs of 4, 8, 20 or 50 steps. From the order or submit to the last image in S3.
@@ -21,8 +22,10 @@ import random
 import statistics
 import tempfile
 import time
-from contextlib import ExitStack
+from collections.abc import Generator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from tests.benchmarks._two_ways import Guide, Job, Workers, workers
 from tests.support.fleet import running_fleet
@@ -30,6 +33,7 @@ from tests.support.fleet import running_fleet
 STEPS = 20
 MIXED_STEPS = (4, 8, 20, 50)
 LOAD = 0.7
+Way = TypeVar("Way", bound=Guide | Workers)
 
 
 class Jobs:
@@ -69,8 +73,10 @@ class Race:
         self.fleets: dict[str, Workers] = {
             mode: stack.enter_context(workers(fleet, client, mode)) for mode in ("merge", "off")
         }
-        for way in (*self.guides.values(), *self.fleets.values()):
-            way.run(self._jobs.equal(4))
+        self._ways: list[Guide | Workers] = [*self.guides.values(), *self.fleets.values()]
+        for way in self._ways:
+            with self._alone(way) as each:
+                each.run(self._jobs.equal(4))
 
     def at_once(self, *, mixed: bool) -> dict[str, float]:
         """The median seconds of each way for all jobs at once, by turns."""
@@ -79,10 +85,13 @@ class Race:
         for _ in range(self._rounds):
             work = make(self._count)
             for guide, ours in zip(("accelerate", "spawn"), ("merge", "off"), strict=True):
-                took.setdefault(guide, []).append(self.guides[guide].run(self._renamed(work)))
-                took.setdefault(ours, []).append(self.fleets[ours].run(work))
+                with self._alone(self.guides[guide]) as theirs:
+                    took.setdefault(guide, []).append(theirs.run(self._renamed(work)))
+                with self._alone(self.fleets[ours]) as fleet:
+                    took.setdefault(ours, []).append(fleet.run(work))
             if not mixed:
-                took.setdefault("batched", []).append(self.guides["accelerate"].run(self._renamed(work), batch=8))
+                with self._alone(self.guides["accelerate"]) as theirs:
+                    took.setdefault("batched", []).append(theirs.run(self._renamed(work), batch=8))
         return {way: statistics.median(seconds) for way, seconds in took.items()}
 
     def over_time(self, *, mixed: bool, per_s: float) -> dict[str, list[float]]:
@@ -93,14 +102,30 @@ class Race:
         for _ in range(self._rounds):
             gaps_s = [chance.expovariate(per_s) for _ in range(self._count)]
             work = make(self._count)
-            took["theirs"] += self.guides["accelerate"].arriving(self._renamed(work), gaps_s)
-            took["ours"] += self.fleets["merge"].arriving(work, gaps_s)
+            with self._alone(self.guides["accelerate"]) as theirs:
+                took["theirs"] += theirs.arriving(self._renamed(work), gaps_s)
+            with self._alone(self.fleets["merge"]) as fleet:
+                took["ours"] += fleet.arriving(work, gaps_s)
         return took
 
     def lost(self) -> tuple[int, int]:
         """The images that never come, of ours and theirs."""
-        ours = self.fleets["merge"].lost_after_kill(self._jobs.equal(self._count))
-        return ours, self.guides["accelerate"].lost_after_kill(self._jobs.equal(self._count))
+        with self._alone(self.fleets["merge"]) as fleet:
+            ours = fleet.lost_after_kill(self._jobs.equal(self._count))
+        with self._alone(self.guides["accelerate"]) as theirs:
+            return ours, theirs.lost_after_kill(self._jobs.equal(self._count))
+
+    @contextmanager
+    def _alone(self, way: Way) -> Generator[Way]:
+        """*way*, while the processes of all others are stopped."""
+        others = [each for each in self._ways if each is not way]
+        for each in others:
+            each.pause(yes=True)
+        try:
+            yield way
+        finally:
+            for each in others:
+                each.pause(yes=False)
 
     def _renamed(self, work: list[Job]) -> list[Job]:
         """The same jobs under new keys."""
