@@ -122,8 +122,8 @@ def _put_in_place(name: str, **contents: Any) -> None:
 _claim = Leases.claim
 
 
-def _counted_claim(self: Leases, queues: list[str], **options: Any) -> Claimed | None:
-    found = _claim(self, queues, **options)
+def _counted_claim(self: Leases, queues: list[str]) -> Claimed | None:
+    found = _claim(self, queues)
     _slot.claimed(empty=found is None)
     return found
 

@@ -3,7 +3,6 @@
 import json
 import queue
 import threading
-import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -329,17 +328,9 @@ class Bell:
         self.client = redis.Redis.from_url(url, protocol=3, socket_timeout=5, client_name="bell")
         self._hub = Hub()
         self._thread = threading.Thread(target=self._hub.run_forever)
-        self._bell = Doorbell(self.client, list_keys=KEYS.lists(QUEUE), on_ring=self.rings.release, loop=self._hub)
+        lists = [*KEYS.lists(QUEUE), *KEYS.lanes(QUEUE)]
+        self._bell = Doorbell(self.client, list_keys=lists, on_ring=self.rings.release, loop=self._hub)
         self._thread.start()
-
-    def read(self) -> bool:
-        """Whether a list has a message; the next change is heard."""
-        return bool(self._in_loop(lambda: self._bell.execute(("EXISTS", *KEYS.lists(QUEUE)))))
-
-    def claim(self) -> None:
-        """Claim a message, or nothing."""
-        command = claims.claim(KEYS, queues=[QUEUE], token=uuid.uuid4().hex, owner="bell", duration_s=30)
-        self._in_loop(lambda: self._bell.execute(command))
 
     def wait(self, *, in_vain: bool = False) -> None:
         self._in_loop(lambda: self._bell.wait(in_vain=in_vain))
@@ -371,7 +362,6 @@ def bell(redis_url: str) -> Iterator[Bell]:
 @pytest.mark.parametrize("level", LEVELS, ids=["urgent", "default", "3", "6", "9"])
 def test_the_doorbell_rings_for_each_list_at_once(raw: "redis.Redis", bell: Bell, level: str) -> None:
     """Also where the list did not exist before, and well within the wait after which it looks anyhow."""
-    assert not bell.read()
     bell.wait()
 
     push(raw, "one", level=level)
@@ -379,29 +369,25 @@ def test_the_doorbell_rings_for_each_list_at_once(raw: "redis.Redis", bell: Bell
     assert bell.rings_within(0.5)
 
 
-def test_the_doorbell_rings_for_what_came_between_the_reading_and_the_waiting(raw: "redis.Redis", bell: Bell) -> None:
-    """So none is missed after an empty claim."""
-    assert not bell.read()
+def test_the_doorbell_rings_at_once_where_a_message_waits_already(raw: "redis.Redis", bell: Bell) -> None:
+    """So none is missed between an empty claim and the waiting."""
     push(raw, "one")
     bell.wait()
 
     assert bell.rings_within(0.5)
 
 
-@pytest.mark.parametrize("made_by", ["a claim of one message", "a claim of nothing"])
-def test_a_claim_made_on_the_bell_arms_it_for_every_list(raw: "redis.Redis", bell: Bell, made_by: str) -> None:
-    """Also for the lists that it did not need to look at, and for the lanes of tenants."""
-    if made_by == "a claim of one message":
-        push(raw, "one", level=LEVELS[0])
-    for change in (lambda: push(raw, "two", level=LEVELS[-1]), lambda: raw.zadd(KEYS.lanes(QUEUE)[0], {"x": 1})):
-        bell.claim()
-        bell.wait()
-        assert not bell.rings_within(0.1)
+def test_the_doorbell_hears_of_lists_only(raw: "redis.Redis", bell: Bell) -> None:
+    """Not of the claims of other workers, which change all the time."""
+    bell.wait()
 
-        change()
+    raw.execute_command(*claims.claim(KEYS, queues=["another"], token="t", owner="me", duration_s=30))
+    raw.zadd(KEYS.leases, {"t": 1})
+    raw.hset(KEYS.owners, "t", "me")
 
-        assert bell.rings_within(0.5)
-        bell.claim()
+    assert not bell.rings_within(0.5)
+    push(raw, "one")
+    assert bell.rings_within(0.5)
 
 
 def test_a_doorbell_that_rang_in_vain_stands_back_for_who_is_faster(
@@ -410,7 +396,6 @@ def test_a_doorbell_that_rang_in_vain_stands_back_for_who_is_faster(
     """So the idle workers of a fleet do not all ask for the one message that has come."""
     monkeypatch.setattr("imagefleet_worker.doorbell._LONGEST_SPREAD_S", 0.3)
     monkeypatch.setattr("random.uniform", lambda _, longest: longest)
-    bell.read()
     for _ in range(8):
         bell.wait(in_vain=True)
 
@@ -422,9 +407,21 @@ def test_a_doorbell_that_rang_in_vain_stands_back_for_who_is_faster(
     assert bell.rings_within(0.8)
 
 
+def test_a_message_that_no_claim_finds_does_not_keep_the_loop_busy(
+    raw: "redis.Redis", bell: Bell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a lane that another program has written to by hand: it rings, but not at once."""
+    monkeypatch.setattr("imagefleet_worker.doorbell._SHORTEST_SPREAD_S", 0.4)
+    monkeypatch.setattr("imagefleet_worker.doorbell._LONGEST_SPREAD_S", 0.4)
+    raw.zadd(KEYS.lanes(QUEUE)[0], {"x": 1})
+    bell.wait(in_vain=True)
+
+    assert not bell.rings_within(0.2)
+    assert bell.rings_within(1)
+
+
 def test_a_doorbell_that_does_not_wait_is_silent(raw: "redis.Redis", bell: Bell) -> None:
     """A busy worker is not woken for messages that it cannot use."""
-    bell.read()
     push(raw, "one")
 
     assert not bell.rings_within(0.5)
@@ -432,14 +429,12 @@ def test_a_doorbell_that_does_not_wait_is_silent(raw: "redis.Redis", bell: Bell)
 
 def test_the_doorbell_survives_a_cut_connection(raw: "redis.Redis", bell: Bell) -> None:
     """It rings, so that a claim connects anew; and then it hears again."""
-    bell.read()
     bell.wait()
     for client in raw.client_list():
         if client["name"] == "bell":
             raw.client_kill(client["addr"])
 
     assert bell.rings_within(5)
-    assert not bell.read()
     bell.wait()
     push(raw, "one")
     assert bell.rings_within(0.5)
@@ -451,7 +446,6 @@ def test_a_doorbell_that_redis_tells_nothing_looks_often(raw: "redis.Redis", red
     raw.acl_setuser("deaf", enabled=True, nopass=True, keys=["*"], channels=["*"], commands=rights)
     deaf = Bell(redis_url.replace("redis://", "redis://deaf:any@"))
     try:
-        assert not deaf.read()
         deaf.wait()
         push(raw, "one")
         assert deaf.rings_within(1)

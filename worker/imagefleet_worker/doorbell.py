@@ -1,11 +1,11 @@
 """Doorbell: knows when a message comes, without asking all the time and without taking it.
 
 Redis remembers for a connection which keys it has read and sends it one word when one of them changes (client-side
-caching, https://redis.io/docs/latest/develop/reference/client-side-caching/). A claim reads all lists of the queues, so
-claims that are made on the bell's own connection arm it for all of them at once, with no rights beyond theirs.
+caching, https://redis.io/docs/latest/develop/reference/client-side-caching/). Reading whether a queue's lists exist
+therefore arms a bell for all of them at once, on one connection, with no rights beyond reading.
 
 It has no thread: the loop that claims also listens to its socket, so that between the word and the claim no thread has
-to wake another, and nothing is asked twice.
+to wake another.
 
 Every idle worker of a fleet hears of each message, and one gets it. So a bell that rang in vain stands back for a
 moment the next time, and rings only where the message is still there; who got the last one comes first.
@@ -19,8 +19,6 @@ import redis
 import structlog
 from redis.backoff import NoBackoff
 from redis.retry import Retry
-
-from imagefleet.records import Command
 
 log = structlog.get_logger(__name__)
 
@@ -65,33 +63,34 @@ class Doorbell:
         self._spread_s = 0.0
         self._tick(-1)
 
-    def execute(self, command: Command) -> Any:
-        """The reply of *command*. Where it reads the lists, the next change of one of them is heard.
-
-        Sent again on a new connection where one breaks, so it must be one that may run twice.
-
-        Raises:
-            redis.RedisError: where Redis cannot be reached, or refuses.
-        """
-        retry = self._client.get_retry() or Retry(NoBackoff(), 0)
-        return retry.call_with_retry(lambda: self._ask(command), lambda _error: self._hang_up())
-
     def wait(self, *, in_vain: bool = False) -> None:
-        """Ring at the next change since `execute` has read the lists. Say whether the last ring was *in_vain*."""
+        """Ring at the next message; at once where there is one already, if the last ring was not *in_vain*."""
         longer_s = max(_SHORTEST_SPREAD_S, 2 * self._spread_s)
         self._spread_s = min(longer_s, _LONGEST_SPREAD_S) if in_vain else 0.0
-        self._go_on()
+        self._go_on(at_once=not in_vain)
 
     def close(self) -> None:
         """Ring no more."""
         self._is_closed, self._is_waiting = True, False
         self._hang_up()
 
-    def _go_on(self) -> None:
+    def _go_on(self, *, at_once: bool = True) -> None:
         self._wait += 1
         self._is_waiting = True
-        if self._connection is None:
-            self._ring()  # whoever answers will connect
+        retry = self._client.get_retry() or Retry(NoBackoff(), 0)
+        try:
+            has_message = retry.call_with_retry(self._read, lambda _error: self._hang_up())
+        except redis.RedisError as error:
+            log.debug("the doorbell cannot read", error=str(error))
+            has_message = True  # a claim will say what is wrong
+        if has_message and at_once:
+            self._ring()
+            return
+        if (
+            has_message
+        ):  # and yet a claim found nothing: another may be faster again, or it is one that nobody can claim
+            wait = self._wait
+            self._loop.call_later(self._spread_s, lambda: self._ring() if wait == self._wait else None)
             return
         # As kombu does for its own sockets: redis-py may have connected anew, and be given the same number.
         self._fd = self._connection._sock.fileno()  # noqa: SLF001  # redis-py has no other way to it
@@ -101,16 +100,21 @@ class Doorbell:
         elif not self._can_track:
             self._look_later(_POLL_S)
 
-    def _ask(self, command: Command) -> Any:
+    def _read(self) -> bool:
+        """Whether a list has a message; Redis tells of the next change."""
         if self._connection is None:
             self._connection = self._client.connection_pool.get_connection()
             self._connection.register_connect_callback(self._track)  # whenever redis-py connects anew
             self._track(self._connection)
-        self._connection.send_command(*command)
-        return self._connection.read_response()  # words that came before it are of an older state, and passed over
+        if self._can_track:
+            self._connection.send_command("CLIENT", "CACHING", "YES")
+        self._connection.send_command("EXISTS", *self._list_keys)
+        if self._can_track:
+            self._connection.read_response()
+        return bool(self._connection.read_response())  # words before it are of an older state, and passed over
 
     def _track(self, connection: Any) -> None:
-        connection.send_command("CLIENT", "TRACKING", "ON", "NOLOOP", check_health=False)
+        connection.send_command("CLIENT", "TRACKING", "ON", "OPTIN", check_health=False)
         try:
             connection.read_response()
             self._can_track = True
@@ -161,19 +165,16 @@ class Doorbell:
         self._loop.call_later(pause_s, lambda: self._look(wait, has_rung=has_rung))
 
     def _look(self, wait: int, *, has_rung: bool = False) -> None:
-        """Ring where there is a message, or where only a claim can say what is wrong; else go on waiting."""
-        if not self._is_waiting or wait != self._wait:
+        """Go on with that wait; where it *has_rung*, the ring was in vain if there is no message by now."""
+        if not self._waits(wait):
             return
-        try:
-            has_message = bool(self.execute(("EXISTS", *self._list_keys)))
-        except redis.RedisError:
-            has_message = True
-        if has_message:
-            self._ring()
-        elif has_rung:
-            self.wait(in_vain=True)
-        else:
-            self._go_on()
+        self._go_on()
+        if has_rung and self._is_waiting:
+            self._spread_s = min(2 * self._spread_s, _LONGEST_SPREAD_S)
+
+    def _waits(self, wait: int) -> bool:
+        """Whether it is still that wait."""
+        return self._is_waiting and wait == self._wait
 
     def _ring(self) -> None:
         self._is_waiting = False

@@ -16,7 +16,7 @@ import redis
 import structlog
 
 from imagefleet.queues import Keys
-from imagefleet.records import Claim, Command
+from imagefleet.records import Claim
 from imagefleet_worker import claims
 from imagefleet_worker.claims import Begun, Claimed
 from imagefleet_worker.patience import Backlog
@@ -78,8 +78,8 @@ class Leases:
         self._closed = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def claim(self, queues: list[str], *, execute: Callable[[Command], Any] | None = None) -> Claimed | None:
-        """Take the next message of *queues*, or None where there is none; by *execute*, on a connection of its own.
+    def claim(self, queues: list[str]) -> Claimed | None:
+        """Take the next message of *queues*, or None where there is none.
 
         Raises:
             redis.RedisError: where Redis cannot be reached.
@@ -100,7 +100,7 @@ class Leases:
                 worker=self.worker,
             )
             try:
-                found = execute(command) if execute else self._client.execute_command(*command)
+                found: Any = self._client.execute_command(*command)
             except redis.RedisError:
                 self._forget(token)
                 self._pending = token  # it may have been claimed, and only the reply be lost

@@ -1,7 +1,6 @@
 """Rotation: the script that picks the next message, by priority, then in turns over the tenants, and claims it.
 
-A job that a client has queued begins in the same step. The script reads every list at its end, so that a connection for
-which Redis tracks what it has read hears of the next message (`doorbell`).
+A job that a client has queued begins in the same step.
 
 Its cost does not grow with what waits, nor with the tenants: it looks at one lane, and at those that it passes over
 because they are empty (each leaves the rotation by that) or because so many of the tenant's jobs run already (there are
@@ -118,7 +117,6 @@ for i = 7, #KEYS do
   end
   if met >= most then return {'', '', 1} end
 end
-waiting()
 return is_capped and {'', '', 0} or false
 """
 )

@@ -159,7 +159,7 @@ class Claiming:
         """Claim and deliver a message. Whether another may be there; else the bell rings in time."""
         worker = _installed()
         try:
-            claimed = worker.leases.claim(self._claimed_queues, execute=self._bell.execute)
+            claimed = worker.leases.claim(self._claimed_queues)
             if claimed is not None:
                 queue = next(each for each in self._claimed_queues if claimed.list_key in worker.keys.lists(each))
                 worker.intake.take(claimed, queue, deliver=self.connection._deliver)  # type: ignore[attr-defined]  # noqa: SLF001  # kombu's way in
