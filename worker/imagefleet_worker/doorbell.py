@@ -114,9 +114,10 @@ class Doorbell:
         return bool(self._connection.read_response())  # words before it are of an older state, and passed over
 
     def _track(self, connection: Any) -> None:
-        connection.send_command("CLIENT", "TRACKING", "ON", "OPTIN", check_health=False)
         try:
-            connection.read_response()
+            for command in (("TRACKING", "ON", "OPTIN"), ("CACHING", "YES")):  # rights to both are needed
+                connection.send_command("CLIENT", *command, check_health=False)
+                connection.read_response()
             self._can_track = True
         except redis.ResponseError as error:
             log.warning("this Redis does not tell of changes; asking every 50 ms", error=str(error))
