@@ -1,5 +1,6 @@
 """The meeting point by itself: all kinds of jobs come and go at once, each gets its own rows, none waits for ever."""
 
+import os
 import random
 import threading
 import time
@@ -167,7 +168,7 @@ def test_steps_are_worked_on_one_at_a_time(doubler: Doubler) -> None:
                 with counting:
                     inside[0] += 1
                     most.append(inside[0])
-                time.sleep(0)  # lets any other go on that could
+                os.sched_yield()  # lets any other go on that could
                 with counting:
                     inside[0] -= 1
 
@@ -196,6 +197,8 @@ def test_who_is_slow_in_a_step_holds_up_nobody(doubler: Doubler, slow: str) -> N
             together.wait()
             for step in range(30):
                 call(doubler, step)
+                if step == 0:  # else one after the other might do all its steps alone, and nobody leads
+                    together.wait()
                 if step >= 10 and is_slow():
                     assert release.wait(ENOUGH_S / 2), "the others waited for the slow job"
         done.release()

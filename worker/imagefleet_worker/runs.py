@@ -1,8 +1,9 @@
-"""Runs: what a worker does to a job's record, from its begin to its end, each change one script.
+"""Runs: what a worker does to a job's record, from the begin of a run to its end, each change one script.
 
 As in `imagefleet.records`, each function returns a command. A job that a client has queued begins as it is claimed, in
-the claim's own script (`rotation`), and its claim ends with it where Celery has nobody to tell of the end; so most jobs
-need two round trips. `start` is for the others: what was never queued by a client, and what somebody canceled.
+the claim's own script (`rotation`), and its claim ends with it where Celery has nobody to tell of the end; so besides
+progress, most jobs need two scripts. `start` is for the others: what was never queued by a client, and what somebody
+canceled.
 """
 
 from collections.abc import Iterable
