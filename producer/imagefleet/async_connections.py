@@ -2,16 +2,18 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Generator
-from contextlib import closing, contextmanager
+from collections.abc import AsyncGenerator, Generator, Sequence
+from contextlib import asynccontextmanager, closing, contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from imagefleet.endpoints import REPEAT_WITHIN_S, TIMEOUT_S, close_async_redis, open_async_redis, unavailable
 from imagefleet.errors import QueueUnavailable
 from imagefleet.operations import Operation
 from imagefleet.records import Command
+from imagefleet.scripts import by_hash
 from imagefleet.settings import ClientSettings
 from imagefleet.snapshots import JobEvent
+from imagefleet.subscribers import Resting, Subscriber
 from imagefleet.watching import Effect, Listen, Pause, Subscribe, Watching
 
 if TYPE_CHECKING:
@@ -26,9 +28,12 @@ class AsyncConnection:
     def __init__(self, settings: ClientSettings) -> None:
         self._settings = settings
         self._redis = open_async_redis(settings)
+        self._resting: Resting[PubSub] = Resting()
 
     async def close(self) -> None:
         """Close the sockets; the connection opens new ones when it is used again."""
+        while subscriber := self._resting.take():
+            await subscriber.pubsub.aclose()
         await close_async_redis(self._redis)
         await self._redis.connection_pool.disconnect()
 
@@ -62,11 +67,16 @@ class AsyncConnection:
                     else:
                         reply = await self._do(effect, ear)
             finally:
-                await ear.close()
+                await ear.rest()
 
-    def pubsub(self) -> "PubSub":
-        """A subscriber of its own."""
-        return self._redis.pubsub()
+    @property
+    def resting(self) -> "Resting[PubSub]":
+        """Subscribers for the next watches."""
+        return self._resting
+
+    def subscriber(self) -> "Subscriber[PubSub]":
+        """A new subscriber."""
+        return Subscriber(self._redis.pubsub())
 
     def error(self, error: BaseException) -> QueueUnavailable:
         """The error to raise for what redis-py raised."""
@@ -100,15 +110,17 @@ class AsyncConnection:
             return error
 
     async def _round_trip(self, commands: list[Command]) -> list[Any]:
-        from redis.exceptions import RedisError, ResponseError  # noqa: PLC0415  # as above
+        from redis.exceptions import NoScriptError, RedisError, ResponseError  # noqa: PLC0415  # as above
 
-        began = time.monotonic()
+        began, to_send = time.monotonic(), [by_hash(command) for command in commands]
         while True:
             pipeline = self._redis.pipeline(transaction=False)
             try:
-                for command in commands:
+                for command in to_send:
                     pipeline.execute_command(*command)
                 return await pipeline.execute()
+            except NoScriptError:  # at most once: the texts teach it
+                to_send = commands
             except (RedisError, OSError) as error:
                 if isinstance(error, ResponseError) or time.monotonic() - began > REPEAT_WITHIN_S:
                     raise self.error(error) from error
@@ -122,21 +134,35 @@ class _Ear:
 
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
-        self._pubsub: PubSub | None = None
+        self._subscriber: Subscriber[PubSub] | None = None
 
     async def close(self) -> None:
-        if self._pubsub is not None:
-            await self._pubsub.aclose()
-            self._pubsub = None
+        subscriber, self._subscriber = self._subscriber, None
+        if subscriber is not None:
+            await subscriber.pubsub.aclose()
+
+    async def rest(self) -> None:
+        """Listen to nothing, and leave the socket to the next watch."""
+        if self._subscriber is None:
+            return
+        try:
+            with self._connection.errors():
+                await self._subscriber.pubsub.unsubscribe()
+        except QueueUnavailable:
+            await self.close()
+        else:
+            self._connection.resting.keep(self._subscriber)
+            self._subscriber = None
 
     async def subscribe(self, *channels: str) -> None:
         """Listen to *channels* only; returns once Redis has confirmed it."""
         await self.close()
-        self._pubsub = self._connection.pubsub()
-        with self._connection.errors():
-            await self._pubsub.subscribe(*channels)
-        if await self._next(TIMEOUT_S) is None:
-            raise self._connection.error(TimeoutError("no answer to a subscription"))
+        if rested := self._connection.resting.take():
+            try:
+                return await self._subscribe(rested, channels)
+            except QueueUnavailable:  # a socket may die unseen while nobody uses it
+                pass
+        return await self._subscribe(self._connection.subscriber(), channels)
 
     async def listen(self, timeout_s: float) -> str | None:
         """The next message, or None after *timeout_s*."""
@@ -147,12 +173,30 @@ class _Ear:
                 return heard["data"]
         return None
 
+    async def _subscribe(self, subscriber: "Subscriber[PubSub]", channels: Sequence[str]) -> None:
+        self._subscriber = subscriber
+        async with self._closing_at_errors():
+            await subscriber.pubsub.subscribe(*channels)
+            subscriber.unconfirmed += len(channels)
+            while subscriber.unconfirmed >= len(channels):
+                if await self._next(TIMEOUT_S) is None:
+                    raise TimeoutError("no answer to a subscription")
+
     async def _next(self, timeout_s: float) -> Any:
-        if self._pubsub is None:
+        if self._subscriber is None:
             raise self._connection.error(ConnectionError("the subscription broke"))
+        async with self._closing_at_errors():
+            heard = await self._subscriber.pubsub.get_message(timeout=timeout_s)
+        if heard is not None and heard["type"] == "subscribe":
+            self._subscriber.unconfirmed -= 1
+        return heard
+
+    @asynccontextmanager
+    async def _closing_at_errors(self) -> AsyncGenerator[None, None]:
+        """Also where the caller was interrupted: half an answer may have been read."""
         try:
             with self._connection.errors():
-                return await self._pubsub.get_message(timeout=timeout_s)
-        except QueueUnavailable:
+                yield
+        except BaseException:
             await self.close()
             raise

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -10,8 +10,10 @@ from imagefleet.endpoints import REPEAT_WITHIN_S, TIMEOUT_S, open_redis, unavail
 from imagefleet.errors import QueueUnavailable
 from imagefleet.operations import Operation
 from imagefleet.records import Command
+from imagefleet.scripts import by_hash
 from imagefleet.settings import ClientSettings
 from imagefleet.snapshots import JobEvent
+from imagefleet.subscribers import Resting, Subscriber
 from imagefleet.watching import Effect, Listen, Pause, Subscribe, Watching
 
 if TYPE_CHECKING:
@@ -26,9 +28,12 @@ class Connection:
     def __init__(self, settings: ClientSettings) -> None:
         self._settings = settings
         self._redis = open_redis(settings)
+        self._resting: Resting[PubSub] = Resting()
 
     def close(self) -> None:
         """Close the sockets; the connection opens new ones when it is used again."""
+        while subscriber := self._resting.take():
+            subscriber.pubsub.close()
         self._redis.close()
         self._redis.connection_pool.disconnect()
 
@@ -49,7 +54,7 @@ class Connection:
         """Drive *watching* and yield its events."""
         ear = _Ear(self)
         reply: object = None
-        with closing(watching), closing(ear):
+        with closing(watching), ear:
             while True:
                 try:
                     effect = watching.send(reply)
@@ -61,9 +66,14 @@ class Connection:
                 else:
                     reply = self._do(effect, ear)
 
-    def pubsub(self) -> "PubSub":
-        """A subscriber of its own."""
-        return self._redis.pubsub()
+    @property
+    def resting(self) -> "Resting[PubSub]":
+        """Subscribers for the next watches."""
+        return self._resting
+
+    def subscriber(self) -> "Subscriber[PubSub]":
+        """A new subscriber."""
+        return Subscriber(self._redis.pubsub())
 
     def error(self, error: BaseException) -> QueueUnavailable:
         """The error to raise for what redis-py raised."""
@@ -97,15 +107,17 @@ class Connection:
             return error
 
     def _round_trip(self, commands: list[Command]) -> list[Any]:
-        from redis.exceptions import RedisError, ResponseError  # noqa: PLC0415  # as above
+        from redis.exceptions import NoScriptError, RedisError, ResponseError  # noqa: PLC0415  # as above
 
-        began = time.monotonic()
+        began, to_send = time.monotonic(), [by_hash(command) for command in commands]
         while True:
             pipeline = self._redis.pipeline(transaction=False)
             try:
-                for command in commands:
+                for command in to_send:
                     pipeline.execute_command(*command)
                 return pipeline.execute()
+            except NoScriptError:  # at most once: the texts teach it
+                to_send = commands
             except (RedisError, OSError) as error:
                 if isinstance(error, ResponseError) or time.monotonic() - began > REPEAT_WITHIN_S:
                     raise self.error(error) from error
@@ -119,21 +131,41 @@ class _Ear:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._pubsub: PubSub | None = None
+        self._subscriber: Subscriber[PubSub] | None = None
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, *_: object) -> None:
+        self.rest()
 
     def close(self) -> None:
-        if self._pubsub is not None:
-            self._pubsub.close()
-            self._pubsub = None
+        subscriber, self._subscriber = self._subscriber, None
+        if subscriber is not None:
+            subscriber.pubsub.close()
+
+    def rest(self) -> None:
+        """Listen to nothing, and leave the socket to the next watch."""
+        if self._subscriber is None:
+            return
+        try:
+            with self._connection.errors():
+                self._subscriber.pubsub.unsubscribe()
+        except QueueUnavailable:
+            self.close()
+        else:
+            self._connection.resting.keep(self._subscriber)
+            self._subscriber = None
 
     def subscribe(self, *channels: str) -> None:
         """Listen to *channels* only; returns once Redis has confirmed it."""
         self.close()
-        self._pubsub = self._connection.pubsub()
-        with self._connection.errors():
-            self._pubsub.subscribe(*channels)
-        if self._next(TIMEOUT_S) is None:
-            raise self._connection.error(TimeoutError("no answer to a subscription"))
+        if rested := self._connection.resting.take():
+            try:
+                return self._subscribe(rested, channels)
+            except QueueUnavailable:  # a socket may die unseen while nobody uses it
+                pass
+        return self._subscribe(self._connection.subscriber(), channels)
 
     def listen(self, timeout_s: float) -> str | None:
         """The next message, or None after *timeout_s*."""
@@ -144,12 +176,30 @@ class _Ear:
                 return heard["data"]
         return None
 
+    def _subscribe(self, subscriber: "Subscriber[PubSub]", channels: Sequence[str]) -> None:
+        self._subscriber = subscriber
+        with self._closing_at_errors():
+            subscriber.pubsub.subscribe(*channels)
+            subscriber.unconfirmed += len(channels)
+            while subscriber.unconfirmed >= len(channels):
+                if self._next(TIMEOUT_S) is None:
+                    raise TimeoutError("no answer to a subscription")
+
     def _next(self, timeout_s: float) -> Any:
-        if self._pubsub is None:
+        if self._subscriber is None:
             raise self._connection.error(ConnectionError("the subscription broke"))
+        with self._closing_at_errors():
+            heard = self._subscriber.pubsub.get_message(timeout=timeout_s)
+        if heard is not None and heard["type"] == "subscribe":
+            self._subscriber.unconfirmed -= 1
+        return heard
+
+    @contextmanager
+    def _closing_at_errors(self) -> Generator[None, None, None]:
+        """Also where the caller was interrupted: half an answer may have been read."""
         try:
             with self._connection.errors():
-                return self._pubsub.get_message(timeout=timeout_s)
-        except QueueUnavailable:
+                yield
+        except BaseException:
             self.close()
             raise

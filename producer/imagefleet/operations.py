@@ -17,7 +17,6 @@ from imagefleet.records import Command
 from imagefleet.settings import ClientSettings
 from imagefleet.snapshots import FIELDS, Snapshot
 from imagefleet.submissions import Batch, JobLike
-from imagefleet.workers import note_queues
 
 T = TypeVar("T")
 #: Yields the commands of one round trip, is sent their replies, returns its result.
@@ -46,8 +45,7 @@ def submit(
     batches = submissions.pack(checked, named, link=link, link_error=link_error)
     accepted: list[str] = []
     while round_trip := list(islice(batches, _BATCHES_PER_ROUND_TRIP)):
-        names = {queue_for(batch.model) for batch in round_trip}
-        _, *replies = yield [note_queues(settings.keys, names), *(_submit(settings, batch) for batch in round_trip)]
+        replies = yield [_submit(settings, batch) for batch in round_trip]
         queued = [reply[0] == "queued" for reply in replies]
         accepted += [job.job_id for batch, done in zip(round_trip, queued, strict=True) if done for job in batch.jobs]
         if not all(queued):

@@ -51,17 +51,17 @@ end
 """
 )
 
-# KEYS: deadlines, deliveries, then the queue's lists. ARGV: most waiting (0: no limit), time to live, prefix of record
-# keys, prefix of groups, model, then for each job: id, number of its list, message, webhook, metadata, group, deadline,
-# delivery of its `job.queued`, tenant.
+# KEYS: deadlines, deliveries, names of queues, then the queue's lists. ARGV: most waiting (0: no limit), time to live,
+# prefix of record keys, prefix of groups, model, queue, then for each job: id, number of its list, message, webhook,
+# metadata, group, deadline, delivery of its `job.queued`, tenant.
 _SUBMIT = (
     NOW
     + LANES
     + """
 local waiting, fresh, seen, pushed, number = 0, 0, {}, {}, {}
 local most = tonumber(ARGV[1])
-if most > 0 then for i = 3, #KEYS do waiting = waiting + length(KEYS[i]) end end
-for i = 6, #ARGV, 9 do
+if most > 0 then for i = 4, #KEYS do waiting = waiting + length(KEYS[i]) end end
+for i = 7, #ARGV, 9 do
   if not seen[ARGV[i]] and redis.call('EXISTS', ARGV[3] .. ARGV[i]) == 0 then
     seen[ARGV[i]] = true
     fresh = fresh + 1
@@ -69,17 +69,18 @@ for i = 6, #ARGV, 9 do
   end
 end
 if most > 0 and waiting + fresh > most then return {'full', waiting} end
+redis.call('SADD', KEYS[3], ARGV[6])  -- so that it is seen before any worker consumes it
 for level, count in pairs(pushed) do
-  number[level] = redis.call('INCRBY', KEYS[tonumber(level) + 2] .. ':number', count) - count
+  number[level] = redis.call('INCRBY', KEYS[tonumber(level) + 3] .. ':number', count) - count
 end
 local function line_up(level, message, tenant)
-  local list = KEYS[tonumber(level) + 2]
+  local list = KEYS[tonumber(level) + 3]
   if tenant ~= '' then return level .. '/' .. put('LPUSH', list, message, tenant) .. '/' .. tenant end
   put('LPUSH', list, message)
   number[level] = number[level] + 1
   return level .. '/' .. number[level]
 end
-for i = 6, #ARGV, 9 do
+for i = 7, #ARGV, 9 do
   local record = ARGV[3] .. ARGV[i]
   if redis.call('EXISTS', record) == 0 then
     redis.call('HSET', record, 'status', 'queued', 'model', ARGV[5], 'queued_at', string.format('%.6f', now),
@@ -166,8 +167,8 @@ def submit(keys: Keys, *, queue: str, model: str, jobs: Sequence[Submission], ma
     lists = keys.lists(queue)
     flat = (field for job in jobs for field in job)
     prefixes = keys.job(""), keys.group("")
-    all_keys = keys.deadlines, keys.deliveries, *lists
-    return ("EVAL", _SUBMIT, len(all_keys), *all_keys, max_queued, PENDING_TTL_S, *prefixes, model, *flat)
+    all_keys = keys.deadlines, keys.deliveries, keys.queues, *lists
+    return ("EVAL", _SUBMIT, len(all_keys), *all_keys, max_queued, PENDING_TTL_S, *prefixes, model, queue, *flat)
 
 
 def cancel(keys: Keys, job_id: str, *, result: str, event: str, outgoing: Iterable[Outgoing] = ()) -> Command:

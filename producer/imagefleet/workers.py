@@ -4,7 +4,6 @@ As in `imagefleet.records`, each function returns a command. A process signs its
 its own; an entry that is not signed again is gone after its time to live. Times are of Redis's clock.
 """
 
-from collections.abc import Iterable
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Final
@@ -156,11 +155,6 @@ def read_all(reply: Any) -> tuple[datetime, list[Worker]]:
 def queue_names(keys: Keys) -> Command:
     """Replies the names of all queues that were ever consumed, or filled by a client."""
     return ("SMEMBERS", keys.queues)
-
-
-def note_queues(keys: Keys, names: Iterable[str]) -> Command:
-    """Remember queues, so that they are seen before any worker consumes them."""
-    return ("SADD", keys.queues, *names)
 
 
 def _read(entry: str, silent_s: float) -> Worker:

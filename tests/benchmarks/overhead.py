@@ -1,6 +1,6 @@
 """What the fleet adds to a job, against a no-op task on stock Celery, in one run, in turn.
 
-    python -m tests.benchmarks.overhead [--rounds 5] [--jobs 30]
+    python -m tests.benchmarks.overhead [--rounds 15] [--jobs 30]
 
 Last line: one JSON object. `overhead_ratio` is our round trip less the time in generate, encode and upload, over stock
 Celery's whole round trip with a task that does nothing (medians); `enqueue_speedup` is stock Celery's loop of `delay()`
@@ -68,7 +68,7 @@ def enqueue_s(client: Client, count: int) -> tuple[float, float]:
 def main() -> None:
     """Measure, print, stop everything."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--jobs", type=int, default=30)
     options = parser.parse_args()
     ours: list[float] = []

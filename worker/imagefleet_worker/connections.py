@@ -7,10 +7,23 @@ from typing import Any
 import redis
 from redis.backoff import ExponentialBackoff, NoBackoff
 from redis.connection import parse_url
+from redis.exceptions import NoScriptError
 from redis.retry import Retry
 from redis.sentinel import Sentinel
 
+from imagefleet.scripts import by_hash
 from imagefleet_worker.settings import RedisSettings
+
+
+class Client(redis.Redis):
+    """redis-py's, but scripts are sent by their hash, and whole only where Redis does not have them."""
+
+    def execute_command(self, *args: Any, **options: Any) -> Any:
+        """The reply to one command."""
+        try:
+            return super().execute_command(*by_hash(args), **options)
+        except NoScriptError:
+            return super().execute_command(*args, **options)
 
 
 def connect(settings: RedisSettings, *, protocol: int = 2) -> "redis.Redis":
@@ -27,7 +40,7 @@ def connect(settings: RedisSettings, *, protocol: int = 2) -> "redis.Redis":
     }
     if settings.url.startswith("sentinel://"):
         return _through_sentinel(settings, options)
-    return redis.Redis.from_url(settings.url, **options)
+    return Client.from_url(settings.url, **options)
 
 
 def url_for_celery(settings: RedisSettings) -> str:
@@ -54,4 +67,4 @@ def _through_sentinel(settings: RedisSettings, options: Mapping[str, Any]) -> "r
     # One may hang: redis-py would ask it ten times, besides the retries of the connection to the master.
     asking = {**options, "retry": Retry(NoBackoff(), 0)}
     sentinel = Sentinel(hosts, sentinel_kwargs=asking, **options, **shared)
-    return sentinel.master_for(settings.sentinel_master)  # type: ignore[no-any-return]
+    return sentinel.master_for(settings.sentinel_master, redis_class=Client)  # type: ignore[no-any-return]

@@ -106,11 +106,12 @@ class Doorbell:
             self._connection = self._client.connection_pool.get_connection()
             self._connection.register_connect_callback(self._track)  # whenever redis-py connects anew
             self._track(self._connection)
+        exists = ("EXISTS", *self._list_keys)
         if self._can_track:
-            self._connection.send_command("CLIENT", "CACHING", "YES")
-        self._connection.send_command("EXISTS", *self._list_keys)
-        if self._can_track:
+            self._connection.send_packed_command(self._connection.pack_commands([("CLIENT", "CACHING", "YES"), exists]))
             self._connection.read_response()
+        else:
+            self._connection.send_command(*exists)
         return bool(self._connection.read_response())  # words before it are of an older state, and passed over
 
     def _track(self, connection: Any) -> None:

@@ -115,6 +115,7 @@ class Claiming:
     do_restore = False
     #: Whether a message may be there; only the loop's thread reads and writes it.
     _has_rung: bool
+    _is_claiming = False
     _bell: Doorbell
 
     def basic_consume(self, queue: str, no_ack: bool, callback: Any, consumer_tag: str, **kwargs: Any) -> Any:  # noqa: FBT001  # kombu's signature
@@ -149,7 +150,15 @@ class Claiming:
 
     def claim_all(self) -> None:
         """Claim and deliver for as long as there are messages, and the process can use one."""
-        leases = _installed().leases
+        if self._is_claiming:  # a bell that rings as it is told to wait; the turns below go on
+            return
+        leases, self._is_claiming = _installed().leases, True
+        try:
+            self._claim_while_rung(leases)
+        finally:
+            self._is_claiming = False
+
+    def _claim_while_rung(self, leases: Leases) -> None:
         while self._claimed_queues and self._has_rung and self.qos.can_consume() and leases.gate():  # type: ignore[attr-defined]  # kombu's
             self._has_rung = False
             if self._claim_one():
@@ -187,7 +196,7 @@ class Claiming:
 
     def _ring(self) -> None:
         self._has_rung = True
-        _installed().leases.wake()
+        self.claim_all()
 
     def _take_down_bell(self) -> None:
         bell: Doorbell | None = self.__dict__.pop("_bell", None)

@@ -1,0 +1,115 @@
+"""Sockets that are used again: what a client has opened serves its next wait, and is replaced where it has died."""
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from urllib.parse import urlsplit
+
+import pytest
+import redis
+from tests.support.fake_worker import FakeWorker
+from tests.support.tcp_proxy import TcpProxy
+
+from imagefleet import AsyncClient, Client, JobStatus
+from imagefleet.subscribers import Resting, Subscriber
+
+#: Given a URL and what to do between two waits: the statuses of both jobs.
+TwoWaits = Callable[[str, Callable[[], object]], list[JobStatus]]
+
+
+def blocking(url: str, between: Callable[[], object]) -> list[JobStatus]:
+    with Client(url) as client:
+        first = client.result(client.submit("a dog"), 10)
+        between()
+        return [first.status, client.result(client.submit("a cat"), 10).status]
+
+
+def with_asyncio(url: str, between: Callable[[], object]) -> list[JobStatus]:
+    async def main() -> list[JobStatus]:
+        async with AsyncClient(url) as client:
+            first = await client.result(await client.submit("a dog"), 10)
+            between()
+            return [first.status, (await client.result(await client.submit("a cat"), 10)).status]
+
+    return asyncio.run(main())
+
+
+both_clients = pytest.mark.parametrize("two_waits", [blocking, with_asyncio])
+
+
+@contextmanager
+def proxied(url: str) -> Iterator[tuple[str, TcpProxy]]:
+    proxy = TcpProxy(urlsplit(url).port or 6379)
+    try:
+        yield f"redis://127.0.0.1:{proxy.port}/0", proxy
+    finally:
+        proxy.close()
+
+
+@both_clients
+def test_the_next_wait_connects_no_more_and_hears_nothing_of_the_last(redis_url: str, two_waits: TwoWaits) -> None:
+    with FakeWorker(redis_url), proxied(redis_url) as (url, proxy), redis.Redis.from_url(redis_url) as raw:
+        seen: list[int] = []
+
+        def count() -> None:
+            seen.append(proxy.connections)
+            assert raw.pubsub_channels("*events*") == []
+
+        def count_twice() -> None:
+            count()
+            count()
+
+        two_waits(url, count_twice)
+        assert seen == [2, 2], "one socket for commands, one that listens"
+        with Client(url) as client:
+            before = int(raw.info("stats")["total_connections_received"])
+            for _ in range(5):
+                client.result(client.submit("a dog"), 10)
+            assert int(raw.info("stats")["total_connections_received"]) == before + 2
+
+
+@both_clients
+def test_a_socket_that_died_between_two_waits_is_replaced(redis_url: str, two_waits: TwoWaits) -> None:
+    with FakeWorker(redis_url), proxied(redis_url) as (url, proxy):
+        assert two_waits(url, proxy.cut) == [JobStatus.SUCCEEDED] * 2
+
+
+@both_clients
+def test_a_socket_that_hangs_is_replaced(redis_url: str, two_waits: TwoWaits) -> None:
+    with FakeWorker(redis_url), proxied(redis_url) as (url, proxy):
+        start = time.monotonic()
+        assert two_waits(url, proxy.black_hole) == [JobStatus.SUCCEEDED] * 2
+        assert time.monotonic() - start < 5
+
+
+def test_waits_of_many_jobs_and_of_one_share_a_socket(redis_url: str) -> None:
+    """The first is left before all of its subscriptions are confirmed; the second still waits for its own."""
+    with Client(redis_url) as client:
+        ids = client.submit_many(["a dog", "a cat", "an owl"])
+        events = client.events(ids)
+        next(events)
+        events.close()  # type: ignore[attr-defined]  # a generator
+        with FakeWorker(redis_url):
+            assert [client.result(each, 4).status for each in reversed(ids)] == [JobStatus.SUCCEEDED] * 3
+
+
+def test_a_forked_process_leaves_its_parents_sockets_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    resting: Resting[str] = Resting()
+    resting.keep(Subscriber("the parent's"))
+    monkeypatch.setattr(os, "getpid", lambda: -1)
+    assert resting.take() is None
+
+
+def test_a_script_is_sent_once_and_again_where_redis_forgot_it(redis_url: str) -> None:
+    with Client(redis_url) as client, redis.Redis.from_url(redis_url) as raw:
+        raw.script_flush()
+        raw.config_resetstat()
+        for _ in range(3):
+            client.submit("a dog")
+        calls = {name: stats["calls"] for name, stats in raw.info("commandstats").items()}
+        assert (calls["cmdstat_eval"], calls["cmdstat_evalsha"]) == (1, 3)
+        raw.script_flush()
+        client.submit_many(["a cat"] * 700)
+        assert client.queue_length() == 703
