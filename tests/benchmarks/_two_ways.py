@@ -61,6 +61,8 @@ class Guide:
         self.start_s = time.monotonic() - started
 
         self._done = [self._open(f"{form}.done-{rank}") for rank in range(self._processes)]
+        #: What has been read of a line that was not all there.
+        self._half_lines = [""] * self._processes
 
     def order(self, jobs: Sequence[Job], *, batch: int = 1) -> None:
         """Let the processes begin with *jobs*, so many in one call of the pipeline."""
@@ -76,9 +78,9 @@ class Guide:
 
     def has_stored(self, keys: AbstractSet[str]) -> bool:
         """Whether all images of *keys* are there; reads only what is new."""
-        for file in self._done:
-            for line in file:
-                entry = json.loads(line)
+        for rank, file in enumerate(self._done):
+            *lines, self._half_lines[rank] = (self._half_lines[rank] + file.read()).split("\n")
+            for entry in map(json.loads, lines):
                 self.stored.setdefault(entry["key"], entry["at"])  # a single job is made by every process
         return keys <= self.stored.keys()
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tests.faults.storm_jobs import Pixels
     from tests.support.fleet import Fleet
 
-_CONCURRENCY = "16"  # as our workers have it
+_CONCURRENCY = "24"  # as our workers have it
 _RETRIES = 8
 
 

@@ -41,6 +41,21 @@ def test_running_out_of_memory_ends_the_measurement_and_nothing_else():
     assert measure(lambda rows: run(rows + 4), most_rows=16, device=CPU) == []
 
 
+def test_a_full_device_is_not_asked_for_more(monkeypatch: pytest.MonkeyPatch):
+    """Where four times the rows take four times as long, eight are not tried; where they do not, all are."""
+    clock, shares = [0.0], {"full": 1.0, "idle": 0.8}
+
+    def rows_tried(share: float) -> list[int]:
+        def run(rows: int) -> None:
+            clock[0] += rows**share
+
+        return [each.rows for each in measure(run, most_rows=16, device=CPU)]
+
+    monkeypatch.setattr("imagefleet_worker.tuning.time.perf_counter", lambda: clock[0])
+    assert rows_tried(shares["full"]) == [1, 2, 4]
+    assert rows_tried(shares["idle"]) == [1, 2, 4, 8, 16]
+
+
 def test_another_error_of_the_model_is_not_taken_for_a_full_memory():
     def run(_rows: int) -> None:
         raise RuntimeError("shapes do not fit")

@@ -53,9 +53,9 @@ def test_where_joining_gives_nothing_nothing_is_advised():
     ("settings", "words"),
     [
         ({"mode": "off"}, "MODE is off"),
-        ({"max_rows": 2}, "8 jobs, 2 rows"),
-        ({"max_jobs": 1}, "1 jobs, 16 rows"),
-        ({"max_pixels": 2 * 512 * 512}, "8 jobs, 2 rows"),
+        ({"max_rows": 2}, "16 jobs, 2 rows"),
+        ({"max_jobs": 1}, "1 jobs, 32 rows"),
+        ({"max_pixels": 2 * 512 * 512}, "16 jobs, 2 rows"),
     ],
 )
 def test_settings_that_waste_the_device_are_a_warning(settings, words):

@@ -44,6 +44,8 @@ def tune(budget: Budget, run: Callable[[int], object], *, call_pixels: int, pixe
 def measure(run: Callable[[int], object], *, most_rows: int, device: torch.device) -> list[Measurement]:
     """Time *run* with 1, 2, 4, ... rows, up to *most_rows*, or until twice as many would not fit the memory.
 
+    It also ends where four times the rows have brought next to nothing: a large model would need minutes for the rest.
+
     Running out of memory ends it and is no error; the list is empty where not even one row fits.
     """
     found: list[Measurement] = []
@@ -54,7 +56,7 @@ def measure(run: Callable[[int], object], *, most_rows: int, device: torch.devic
             free_memory()
             break
         found.append(Measurement(rows, seconds))
-        if not memory_left(device):
+        if not memory_left(device) or _is_full(found):
             break
         rows *= 2
     return found
@@ -64,6 +66,11 @@ def worthwhile(measurements: Sequence[Measurement]) -> Measurement:
     """The fewest rows that come close to the best throughput."""
     best = max(each.rows_per_second for each in measurements)
     return next(each for each in measurements if each.rows_per_second >= _ENOUGH * best)
+
+
+def _is_full(found: Sequence[Measurement]) -> bool:
+    """Whether the last two doublings together brought less than would be worth it."""
+    return len(found) > 2 and _ENOUGH * found[-1].rows_per_second < found[-3].rows_per_second  # noqa: PLR2004
 
 
 def _seconds(run: Callable[[int], object], rows: int, device: torch.device) -> float | None:

@@ -23,8 +23,8 @@ class EngineSettings(BaseSettings):
     model_config = group("ENGINE")
 
     mode: EngineMode = Field(default=EngineMode.MERGE, description="off, merge or reproducible: see the README.")
-    max_jobs: int = Field(default=8, ge=1, description="Jobs that denoise at the same time (1 in mode off).")
-    max_rows: int = Field(default=16, ge=1, description="Rows of one joined forward.")
+    max_jobs: int = Field(default=16, ge=1, description="Jobs that denoise at the same time (1 in mode off).")
+    max_rows: int = Field(default=32, ge=1, description="Rows of one joined forward.")
     max_pixels: Annotated[int, Field(ge=1)] | Literal["auto", "measure"] = Field(
         default="auto",
         description="Rows x pixels of one joined forward; auto: measured on CUDA, else 4194304; measure: always.",

@@ -27,7 +27,7 @@ class WorkerSettings(BaseSettings):
 
     model_config = group("WORKER")
 
-    concurrency: int = Field(default=16, ge=1, description="Jobs held at once, those that encode and upload included.")
+    concurrency: int = Field(default=24, ge=1, description="Jobs held at once, those that encode and upload included.")
     tenant_jobs: int = Field(default=0, ge=0, description="Of one tenant, run at once in the fleet; 0 is any number.")
     drain_s: float = Field(default=25, ge=0, description="After SIGTERM, how long running jobs may go on.")
     retry_for_s: int = Field(default=600, ge=0, description="How long a job that can heal is tried again.")
