@@ -22,13 +22,17 @@ def draw(found: dict[str, Any], path: Path) -> None:
     busy.set(title="Devices at work, jobs of 0.5 s", xlabel="devices", ylabel="%", xscale="log", ylim=(0, 102))
     busy.set_xticks(sizes, [str(size) for size in sizes])
     depths = [each["depth"] for each in found["depths"]]
-    cost.plot(depths, [each["redis_cpu_ms_per_job"] for each in found["depths"]], marker="o")
+    costs_ms = [each["redis_cpu_ms_per_job"] for each in found["depths"]]
+    cost.plot(depths, costs_ms, marker="o")
     cost.set(title="Redis CPU for each job", xlabel="jobs waiting", ylabel="ms", xscale="log")
-    cost.set_ylim(bottom=0)
+    cost.set_ylim(0, 1.15 * max(costs_ms))
     idle_s, job_s = found["redis_cpu_ms_per_idle_worker_s"] / 1000, found["redis_cpu_ms_per_job"] / 1000
     lengths = [0.25, 0.5, 1, 2, 5, 10, 30]
     full.plot(lengths, [1 / (idle_s + job_s / length) for length in lengths], marker="o")
     full.set(title="Devices at which one Redis is full", xlabel="seconds of a job", xscale="log", yscale="log")
+    marks = [500, 1000, 2000, 5000]
+    full.set_yticks(marks, [f"{mark:,}" for mark in marks])
+    full.yaxis.set_minor_formatter("")
     full.set_xticks(lengths, [str(length) for length in lengths])
     for axes in (busy, cost, full):
         axes.grid(alpha=0.3)

@@ -1,6 +1,6 @@
 """The guides' way to use several devices against the fleet: same machine, same model, same jobs, same S3, in turn.
 
-    python -m tests.benchmarks.seed [--quick] [--size 128] [--model FOLDER]
+    python -m tests.benchmarks.seed [--quick] [--size 64] [--rounds 5] [--model FOLDER]
 
 Two processes each (or one a GPU, at most two), one torch thread each on the CPU, models loaded and warm before anything
 is measured; how long loading took is in `*_start_s`. While one way runs, the processes of the others are stopped: even
@@ -135,9 +135,9 @@ class Race:
 def main() -> None:
     """Measure in turn, print, stop everything."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--jobs", type=int, default=64)
-    parser.add_argument("--size", type=int, default=128)
+    parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--model", type=Path)
     parser.add_argument("--quick", action="store_true", help="one round of 16 jobs: for trials")
     options = parser.parse_args()
