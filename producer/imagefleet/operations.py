@@ -1,8 +1,8 @@
 """What a client does, without a socket: each operation yields commands for one round trip and is sent their replies.
 
 `Client` and `AsyncClient` drive the same generators, so that only the waiting for bytes differs between them. Every
-round trip may be repeated when a connection breaks: a submit is known by its job ids, and no other command here changes
-anything twice.
+round trip may be repeated, when a connection breaks or Redis has forgotten a script: a submit is known by its job ids,
+and no other command here changes anything twice.
 """
 
 from collections.abc import Generator, Iterable, Sequence

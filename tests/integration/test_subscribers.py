@@ -3,8 +3,9 @@
 import asyncio
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -13,7 +14,13 @@ from tests.support.fake_worker import FakeWorker
 from tests.support.tcp_proxy import TcpProxy
 
 from imagefleet import AsyncClient, Client, JobStatus
+from imagefleet.async_connections import AsyncConnection
+from imagefleet.connections import Connection
+from imagefleet.settings import ClientSettings
 from imagefleet.subscribers import Resting, Subscriber
+from imagefleet.watching import Subscribe, Watching
+from imagefleet_worker.connections import connect
+from imagefleet_worker.settings import RedisSettings
 
 #: Given a URL and what to do between two waits: the statuses of both jobs.
 TwoWaits = Callable[[str, Callable[[], object]], list[JobStatus]]
@@ -40,7 +47,7 @@ both_clients = pytest.mark.parametrize("two_waits", [blocking, with_asyncio])
 
 
 @contextmanager
-def proxied(url: str) -> Iterator[tuple[str, TcpProxy]]:
+def proxied(url: str) -> Generator[tuple[str, TcpProxy]]:
     proxy = TcpProxy(urlsplit(url).port or 6379)
     try:
         yield f"redis://127.0.0.1:{proxy.port}/0", proxy
@@ -84,15 +91,62 @@ def test_a_socket_that_hangs_is_replaced(redis_url: str, two_waits: TwoWaits) ->
         assert time.monotonic() - start < 5
 
 
-def test_waits_of_many_jobs_and_of_one_share_a_socket(redis_url: str) -> None:
-    """The first is left before all of its subscriptions are confirmed; the second still waits for its own."""
-    with Client(redis_url) as client:
-        ids = client.submit_many(["a dog", "a cat", "an owl"])
-        events = client.events(ids)
-        next(events)
-        events.close()  # type: ignore[attr-defined]  # a generator
-        with FakeWorker(redis_url):
-            assert [client.result(each, 4).status for each in reversed(ids)] == [JobStatus.SUCCEEDED] * 3
+class Pubsub:
+    """What redis-py would read after a wait for three jobs that ended early, one confirmation into it."""
+
+    def __init__(self) -> None:
+        self.unread = ["subscribe", "subscribe", *["unsubscribe"] * 3]
+
+    def subscribe(self, *channels: str) -> None:
+        self.unread += ["message", *["subscribe"] * len(channels)]
+
+    def unsubscribe(self) -> None:
+        """Answered later."""
+
+    def get_message(self, **_: float) -> dict[str, Any]:
+        return {"type": self.unread.pop(0), "data": "of an old job"}
+
+    def close(self) -> None:
+        raise AssertionError("it was sound")
+
+
+class AsyncPubsub(Pubsub):
+    async def subscribe(self, *channels: str) -> None:  # type: ignore[override]
+        super().subscribe(*channels)
+
+    async def unsubscribe(self) -> None:  # type: ignore[override]
+        """Answered later."""
+
+    async def get_message(self, **_: float) -> dict[str, Any]:  # type: ignore[override]
+        return super().get_message()
+
+    async def aclose(self) -> None:
+        self.close()
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_wait_is_confirmed_by_its_own_answer_not_by_the_last_waits(is_async: bool) -> None:  # noqa: FBT001  # pytest's
+    pubsub = AsyncPubsub() if is_async else Pubsub()
+    subscriber: Subscriber[Any] = Subscriber(pubsub)
+    subscriber.unconfirmed = 2
+    left: list[list[str]] = []
+
+    def watching() -> Watching:
+        yield Subscribe(["new one", "new two"])
+        left.append(list(pubsub.unread))
+
+    async def watch_with_asyncio() -> None:
+        connection = AsyncConnection(ClientSettings())
+        connection.resting.keep(subscriber)
+        assert [event async for event in connection.watch(watching())] == []
+
+    if is_async:
+        asyncio.run(watch_with_asyncio())
+    else:
+        connection = Connection(ClientSettings())
+        connection.resting.keep(subscriber)
+        assert list(connection.watch(watching())) == []
+    assert left == [["subscribe"]], "the answer to the first of the new ones was the last that was read"
 
 
 def test_a_forked_process_leaves_its_parents_sockets_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,3 +167,16 @@ def test_a_script_is_sent_once_and_again_where_redis_forgot_it(redis_url: str) -
         raw.script_flush()
         client.submit_many(["a cat"] * 700)
         assert client.queue_length() == 703
+
+
+@both_clients
+def test_a_redis_that_forgot_the_scripts_is_told_again(redis_url: str, two_waits: TwoWaits) -> None:
+    with FakeWorker(redis_url), redis.Redis.from_url(redis_url) as raw:
+        assert two_waits(redis_url, raw.script_flush) == [JobStatus.SUCCEEDED] * 2
+
+
+def test_a_worker_sends_a_script_whole_where_redis_forgot_it(redis_url: str) -> None:
+    with connect(RedisSettings(url=redis_url)) as client, redis.Redis.from_url(redis_url) as raw:
+        for _ in range(2):
+            raw.script_flush()
+            assert [client.execute_command("EVAL", "return ARGV[1]", 0, each) for each in "ab"] == ["a", "b"]

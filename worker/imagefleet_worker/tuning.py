@@ -44,7 +44,7 @@ def tune(budget: Budget, run: Callable[[int], object], *, call_pixels: int, pixe
 def measure(run: Callable[[int], object], *, most_rows: int, device: torch.device) -> list[Measurement]:
     """Time *run* with 1, 2, 4, ... rows, up to *most_rows*, or until twice as many would not fit the memory.
 
-    It also ends where four times the rows have brought next to nothing: a large model would need minutes for the rest.
+    It also ends where four times the rows have brought next to nothing: more rows would only take their time.
 
     Running out of memory ends it and is no error; the list is empty where not even one row fits.
     """
