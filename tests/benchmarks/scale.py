@@ -7,7 +7,7 @@ Each worker is a process of its own with the real Celery, transport, leases and 
 64 devices. Last line: one JSON object.
 
 - `busy_fraction_64`: the part of the time in which devices worked while jobs waited (`series` has 1, 2, 4 ... workers).
-- `cost_growth_100_to_100000`: Redis CPU for each job with 100,000 jobs waiting, over that with 100.
+- `cost_growth_100_to_100000`: Redis CPU for each job with 100,000 jobs waiting, over that with 100; medians of rounds.
 - `queue_ms_*`: from submit to claim, with all workers and at 30 % of what they can do.
 - `idle_empty_claims_per_job`: claims that found nothing, at that load: several idle workers hear of one message.
 - `full_at_devices_*`: the number of devices at which one core of Redis is full, reckoned from its CPU for each idle
@@ -103,6 +103,18 @@ def at_depth(group: Team, workers: int, depth: int, seconds: float) -> dict[str,
     return {"depth": depth, "redis_memory_mb": window.redis.memory_bytes / 2**20, **window.report(workers)}
 
 
+def at_depths(group: Team, options: argparse.Namespace) -> list[dict[str, float]]:
+    """Each depth in turn, several times, since a machine has faster and slower minutes: of each the median by cost."""
+    wanted = [depth for depth in DEPTHS if depth <= options.depth]
+    rounds = [
+        [at_depth(group, options.workers, depth, options.seconds) for depth in wanted] for _ in range(options.rounds)
+    ]
+    return [
+        sorted(found, key=lambda each: each["redis_cpu_ms_per_job"])[len(found) // 2]
+        for found in zip(*rounds, strict=True)
+    ]
+
+
 def in_passing(group: Team, workers: int, seconds: float) -> dict[str, float]:
     """Jobs come one by one and most devices are idle."""
     chance, ids = random.Random(0), list[str]()
@@ -126,7 +138,7 @@ def measure(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
         series = [busy(group, size, seconds) for size in sizes]
         idle = watch(group, seconds)
         passing = in_passing(group, workers, seconds)
-        depths = [at_depth(group, workers, depth, seconds) for depth in DEPTHS if depth <= options.depth]
+        depths = at_depths(group, options)
         memory_mb = group.workers_memory_bytes() / 2**20
     idle_share = max(0.0, idle.redis.cpu_s / idle.seconds - alone.redis.cpu_s / alone.seconds) / workers
     job_cpu_s = max(0.0, series[-1]["redis_cpu_ms_per_job"] / 1000 - idle_share / series[-1]["jobs_per_s"] * workers)
@@ -153,11 +165,12 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=64)
     parser.add_argument("--depth", type=int, default=100_000, help="the longest queue")
     parser.add_argument("--seconds", type=float, default=10, help="for each measurement")
+    parser.add_argument("--rounds", type=int, default=3, help="how often each depth is measured, in turn")
     parser.add_argument("--out", type=Path, help="write the object there too, for tests.benchmarks._plot_scale")
     parser.add_argument("--quick", action="store_true", help="4 workers and 1,000 jobs: for trials")
     options = parser.parse_args()
     if options.quick:
-        options.workers, options.depth, options.seconds = 4, 1_000, 4
+        options.workers, options.depth, options.seconds, options.rounds = 4, 1_000, 4, 1
     with tempfile.TemporaryDirectory() as folder:
         found = measure(Path(folder), options)
     text = json.dumps(found, default=float)
