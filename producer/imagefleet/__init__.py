@@ -1,6 +1,6 @@
 """imagefleet: push prompts onto Redis, have a fleet of GPU workers make the images.
 
-This is the light half that other services install: no torch, no boto3.
+This is the light half that other services install: no torch, and boto3 only for links (the extra `s3`).
 
     from imagefleet import Client
 
@@ -11,26 +11,33 @@ This is the light half that other services install: no torch, no boto3.
 
 from importlib.metadata import version
 
-from imagefleet.aio import AsyncClient
-from imagefleet.cancellation import GroupCanceled
 from imagefleet.client import Client
+from imagefleet.client.aio import AsyncClient
+from imagefleet.client.cancellation import GroupCanceled
+from imagefleet.client.outlook import Outlook
+from imagefleet.client.settings import ClientSettings
+from imagefleet.client.snapshots import JobEvent, Preview, Progress, Snapshot
+from imagefleet.contract.job_warnings import JobWarning, WarningCode
+from imagefleet.contract.jobs import DEFAULT_LIMITS, GenerationJob, ImageFormat, JobLimits, Webhook, WebhookEvent
+from imagefleet.contract.results import Artifact, JobError, JobResult, JobStatus, JobUpdate, StepsDone, Timings
 from imagefleet.errors import (
+    IdTaken,
     ImageFleetError,
     InvalidJob,
     InvalidSignature,
     JobFailed,
     JobNotFound,
+    LinkNotSigned,
+    NoWorker,
     QueueFull,
     QueueUnavailable,
     ResultTimeout,
+    SettingsInvalid,
 )
-from imagefleet.jobs import DEFAULT_LIMITS, GenerationJob, ImageFormat, JobLimits, Webhook, WebhookEvent
-from imagefleet.outlook import Outlook
-from imagefleet.overview import Overview, Queue
-from imagefleet.results import Artifact, JobError, JobResult, JobStatus, JobUpdate, StepsDone, Timings
-from imagefleet.settings import ClientSettings, SettingsInvalid
-from imagefleet.snapshots import JobEvent, Preview, Progress, Snapshot
-from imagefleet.workers import RunningJob, Worker, WorkerState
+from imagefleet.links.settings import LinkSettings
+from imagefleet.store.queue_stats import Overview, Queue
+from imagefleet.store.webhook_records import WebhookRecord, WebhookState
+from imagefleet.store.worker_registry import RunningJob, Worker, WorkerState
 
 __all__ = [
     "DEFAULT_LIMITS",
@@ -40,6 +47,7 @@ __all__ = [
     "ClientSettings",
     "GenerationJob",
     "GroupCanceled",
+    "IdTaken",
     "ImageFleetError",
     "ImageFormat",
     "InvalidJob",
@@ -52,6 +60,10 @@ __all__ = [
     "JobResult",
     "JobStatus",
     "JobUpdate",
+    "JobWarning",
+    "LinkNotSigned",
+    "LinkSettings",
+    "NoWorker",
     "Outlook",
     "Overview",
     "Preview",
@@ -65,8 +77,11 @@ __all__ = [
     "Snapshot",
     "StepsDone",
     "Timings",
+    "WarningCode",
     "Webhook",
     "WebhookEvent",
+    "WebhookRecord",
+    "WebhookState",
     "Worker",
     "WorkerState",
     "__version__",

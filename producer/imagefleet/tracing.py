@@ -1,6 +1,6 @@
 """Tracing: spans, and the headers that carry them from process to process (https://www.w3.org/TR/trace-context/).
 
-With OpenTelemetry's API installed, spans go where the program sends its others; without it, nothing happens.
+If OpenTelemetry's API is installed, spans go to the exporter of the program. Without it nothing happens.
 """
 
 import time
@@ -30,7 +30,7 @@ def _otel() -> _Otel | None:
 
 
 def carrier() -> dict[str, str]:
-    """The headers of the span that is current here; empty without one."""
+    """The headers of the current span; empty without one."""
     headers: dict[str, str] = {}
     if otel := _otel():
         otel.propagator.inject(headers)
@@ -38,7 +38,7 @@ def carrier() -> dict[str, str]:
 
 
 def trace_id() -> str:
-    """The current trace, 32 hexadecimal digits; empty where there is none."""
+    """The id of the current trace, 32 hexadecimal digits; empty without one."""
     otel = _otel()
     context = otel.trace.get_current_span().get_span_context() if otel else None
     return f"{context.trace_id:032x}" if context and context.is_valid else ""
@@ -48,12 +48,15 @@ def trace_id() -> str:
 def span(
     name: str, *, kind: Kind, parent: Mapping[str, Any] | None = None, **attributes: str | float
 ) -> Generator[None]:
-    """Make a span of the block, current in this thread; a child of that in the headers *parent*, or of the current."""
+    """Record the block as a span: a child of the span in the headers *parent*, or else of the current span."""
     otel = _otel()
     if otel is None:
         yield
         return
     held = {key: value for key in HEADERS if isinstance(value := (parent or {}).get(key), str)}
+    if not held and isinstance(otel.trace.get_tracer_provider(), otel.trace.ProxyTracerProvider):
+        yield  # the program exports no spans, and there is none to pass on
+        return
     context = otel.propagator.extract(held) if held else None
     tracer = otel.trace.get_tracer("imagefleet")
     kind_ = otel.trace.SpanKind[kind]
@@ -69,10 +72,10 @@ def fail(code: str, sentence: str) -> None:
         current.set_status(otel.trace.Status(otel.trace.StatusCode.ERROR, sentence))
 
 
-def parts(lengths: Mapping[str, float], *, end: float | None = None) -> None:
-    """Children of the current span that follow each other without gaps, in seconds by name; the last one ends at *end*.
+def child_spans(lengths: Mapping[str, float], *, end: float | None = None) -> None:
+    """Record child spans of the current span: *lengths* in seconds by name, in order, without gaps, up to *end*.
 
-    *end* is in seconds since 1970, now where it is left out. Lengths of 0 are left out.
+    *end* is in seconds since 1970; None: now. Lengths of 0 are left out.
     """
     if otel := _otel():
         tracer = otel.trace.get_tracer("imagefleet")

@@ -1,20 +1,22 @@
-"""The command `imagefleet`: its options, its commands, and how errors become exit codes."""
+"""The command `imagefleet`: its options and sub-commands, and the exit codes of errors."""
 
-import importlib
 import sys
-from importlib.metadata import version
-from typing import Annotated
+from importlib.metadata import entry_points, version
+from typing import Annotated, Final
 
 import typer
 
-from imagefleet.cli import dead, fleet, jobs, schema, submit, watch, webhooks
-from imagefleet.cli.exits import HELP, Exit, exit_for
-from imagefleet.cli.session import Overrides, err
-from imagefleet.errors import ImageFleetError
+from imagefleet.cli import dead_letters, fleet, jobs, links, schema, submit, watch, webhooks
+from imagefleet.cli.context import GlobalOptions
+from imagefleet.cli.exit_codes import HELP, ExitCode, exit_code_for
+from imagefleet.errors import ImageFleetError, complain
+
+#: The entry points for commands of other packages; pyproject.toml has that of `up`.
+COMMANDS: Final = "imagefleet.commands"
 
 app = typer.Typer(
     name="imagefleet",
-    help=f"Push prompts onto Redis; a fleet of GPU workers makes the images.\n\n{HELP}",
+    help=f"Submit prompts to a fleet of GPU workers that make images, and watch the fleet.\n\n{HELP}",
     epilog='Example: imagefleet submit "a dog" "a cat" --steps 20 --size 512x512 --out pictures',
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -22,20 +24,21 @@ app = typer.Typer(
 )
 submit.add_to(app)
 jobs.add_to(app)
+links.add_to(app)
 watch.add_to(app)
 fleet.add_to(app)
 schema.add_to(app)
-app.add_typer(dead.app, name="dead")
+app.add_typer(dead_letters.app, name="dead")
 app.add_typer(webhooks.app, name="webhooks")
 
 
 def main() -> None:
-    """Run the command line and exit with the code that says how it went."""
+    """Run the command line; an error of this package becomes a sentence and an exit code."""
     try:
         app()
     except ImageFleetError as error:
-        err().print(f"imagefleet: {error.message}", markup=False, soft_wrap=True)
-        sys.exit(exit_for(error))
+        complain(error.message)
+        sys.exit(exit_code_for(error))
 
 
 def _print_version(wanted: bool) -> None:  # noqa: FBT001  # the signature that typer calls
@@ -50,14 +53,16 @@ def _options(
     *,
     redis_url: Annotated[
         str | None,
-        typer.Option(help="The queue: a redis://, rediss://, unix:// or sentinel:// URL, or IMAGEFLEET_REDIS_URL."),
+        typer.Option(help="URL of Redis: redis://, rediss://, unix:// or sentinel://. Default: IMAGEFLEET_REDIS_URL."),
     ] = None,
-    key_prefix: Annotated[str | None, typer.Option(help="Prefix of all keys, or IMAGEFLEET_REDIS_KEY_PREFIX.")] = None,
+    key_prefix: Annotated[
+        str | None, typer.Option(help="Prefix of all keys in Redis. Default: IMAGEFLEET_REDIS_KEY_PREFIX.")
+    ] = None,
     _version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    context.obj = Overrides(redis_url, key_prefix)
+    context.obj = GlobalOptions(redis_url, key_prefix)
 
 
 @app.command(
@@ -66,14 +71,13 @@ def _options(
     epilog="Example: imagefleet up --workers 2",
 )
 def up(context: typer.Context) -> None:
-    """Run the whole fleet on this machine: Redis, S3 and workers (needs the extras worker and local)."""
+    """Run a whole fleet on this machine: Redis, S3 and workers (needs the extras `worker` and `local`)."""
+    [command] = entry_points(group=COMMANDS, name="up")
     try:
-        local = importlib.import_module("imagefleet_worker.local")  # a string: this half knows no worker
+        run = command.load()
     except ImportError as error:
-        err().print(
-            f"imagefleet up needs more than the producer ({error}): pip install 'imagefleet[worker,local]'",
-            markup=False,
-            soft_wrap=True,
+        complain(
+            f"imagefleet up needs a package that is not installed ({error}): pip install 'imagefleet[worker,local]'"
         )
-        raise typer.Exit(Exit.USAGE) from error
-    local.main(context.args)
+        raise typer.Exit(ExitCode.USAGE) from error
+    run(context.args)

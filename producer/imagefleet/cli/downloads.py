@@ -1,4 +1,4 @@
-"""Fetching the images of a result by their presigned URLs, checked against their hashes."""
+"""Downloads the images of results by their presigned URLs, and checks their hashes."""
 
 import hashlib
 import re
@@ -10,8 +10,8 @@ from typing import ClassVar, Final, Self
 
 import httpx
 
+from imagefleet.contract.results import Artifact, JobResult
 from imagefleet.errors import ImageFleetError
-from imagefleet.results import Artifact, JobResult
 
 _AT_ONCE: Final = 8
 _SLUG_CHARS: Final = 40
@@ -19,7 +19,7 @@ _EXTENSIONS: Final = {"jpeg": "jpg"}
 
 
 class DownloadFailed(ImageFleetError):
-    """An image could not be fetched, or is not the one that the result names."""
+    """An image could not be downloaded, or its hash is not that of the result."""
 
     code: ClassVar[str] = "download_failed"
 
@@ -28,21 +28,23 @@ class DownloadFailed(ImageFleetError):
 class Picture:
     """A downloaded image."""
 
-    #: Which job of the run, counted from 1.
+    #: The number of its job, counted from 1.
     number: int
     path: Path
     prompt: str
     artifact: Artifact
+    #: Codes of the warnings that are about it.
+    warnings: tuple[str, ...] = ()
 
 
 class Downloads:
-    """Stores images in a folder as `<nnn>-<slug>-<seed>.<ext>`, while the caller waits for more of them.
+    """Stores images in a folder as `<nnn>-<slug>-<seed>.<ext>`, while the caller waits for further results.
 
-    They are fetched as they come, because presigned URLs expire.
+    Images are downloaded at once, because presigned URLs expire.
     """
 
     def __init__(self, folder: Path) -> None:
-        """Use *folder*, which is made if it is not there."""
+        """Store into *folder*, which is created if necessary."""
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
         self._web = httpx.Client(transport=httpx.HTTPTransport(retries=2), timeout=30, follow_redirects=True)
@@ -59,22 +61,23 @@ class Downloads:
         self._web.close()
 
     def add(self, result: JobResult, *, number: int, prompt: str) -> None:
-        """Begin to fetch the images of *result*; *number* leads the file names."""
-        for artifact in result.artifacts:
+        """Begin to download the images of *result*; their file names begin with *number*."""
+        for index, artifact in enumerate(result.artifacts):
             extension = _EXTENSIONS.get(artifact.format, artifact.format)
             path = self._folder / f"{number:03}-{slug(prompt)}-{artifact.seed}.{extension}"
-            picture = Picture(number, path, prompt, artifact)
+            codes = tuple(dict.fromkeys(each.code for each in result.warnings if each.image in (None, index)))
+            picture = Picture(number, path, prompt, artifact, codes)
             self._fetching.append((picture, self._pool.submit(_fetch, self._web, picture)))
 
     def finish(self) -> tuple[list[Picture], list[str]]:
-        """Wait for all images; return those that are there, by number, and what went wrong with the others."""
+        """Wait for all downloads; return the images by number, and an error message for each that failed."""
         problems = [str(error) for _, fetched in self._fetching if (error := fetched.exception())]
         stored = [picture for picture, fetched in self._fetching if fetched.exception() is None]
         return sorted(stored, key=lambda picture: picture.number), problems
 
 
 def slug(prompt: str) -> str:
-    """A piece of a file name that says *prompt*: lower-case letters and digits of any alphabet, with hyphens."""
+    """*prompt* as a part of a file name: lower-case letters and digits of any alphabet, with hyphens."""
     words = re.sub(r"[\W_]+", "-", prompt.lower()).strip("-")
     return words[:_SLUG_CHARS].rstrip("-") or "image"
 
@@ -87,8 +90,10 @@ def _fetch(web: httpx.Client, picture: Picture) -> None:
         response = web.get(artifact.url).raise_for_status()
     except httpx.HTTPError as error:
         # The URL of an HTTPStatusError is a secret for as long as it is valid.
-        said = f"HTTP {error.response.status_code}" if isinstance(error, httpx.HTTPStatusError) else str(error)
-        raise DownloadFailed(f"{artifact.uri}: {said}") from error
+        reason = f"HTTP {error.response.status_code}" if isinstance(error, httpx.HTTPStatusError) else str(error)
+        raise DownloadFailed(
+            f"{artifact.uri}: {reason}; try again, or ask for a new link: imagefleet url ID"
+        ) from error
     if hashlib.sha256(response.content).hexdigest() != artifact.sha256:
-        raise DownloadFailed(f"{artifact.uri}: the file's sha256 is not the one in the result")
+        raise DownloadFailed(f"{artifact.uri}: the file's sha256 is not the one in the result; download it again")
     picture.path.write_bytes(response.content)

@@ -1,4 +1,4 @@
-"""`imagefleet top`, `queues` and `workers`: what the fleet does now."""
+"""`imagefleet top`, `queues` and `workers`: the state of the fleet."""
 
 import threading
 from collections.abc import Callable, Sequence
@@ -9,20 +9,20 @@ from pydantic import BaseModel
 from rich.console import Console, RenderableType
 from rich.live import Live
 
-from imagefleet.cli.screen import Screen
-from imagefleet.cli.session import client_for, is_watched, out, print_json, settings_for
-from imagefleet.cli.tables import queue_table, worker_table
+from imagefleet.cli.context import client_for, is_live_terminal, out, print_json, settings_for
+from imagefleet.cli.fleet_tables import queue_table, worker_table
+from imagefleet.cli.top_screen import Screen
 from imagefleet.client import Client
-from imagefleet.endpoints import where
 from imagefleet.errors import QueueUnavailable
-from imagefleet.overview import Overview
+from imagefleet.store.queue_stats import Overview
+from imagefleet.store.redis_url import without_credentials
 
 _LEAST_PAUSE_S: Final = 0.2
 
-Every = Annotated[float, typer.Option(help="Seconds between two looks.", min=_LEAST_PAUSE_S)]
-Once = Annotated[bool, typer.Option("--once", help="Print what is so now, and end.")]
-AsJson = Annotated[bool, typer.Option("--json", help="One line of JSON with everything, and end.")]
-Lines = Annotated[bool, typer.Option("--json", help="One line of JSON for each.")]
+Every = Annotated[float, typer.Option(help="Seconds between two refreshes.", min=_LEAST_PAUSE_S)]
+Once = Annotated[bool, typer.Option("--once", help="Print the present state once.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print everything once, as one line of JSON.")]
+Lines = Annotated[bool, typer.Option("--json", help="Print one line of JSON for each.")]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -33,17 +33,17 @@ def add_to(app: typer.Typer) -> None:
 
 
 def top(context: typer.Context, *, every: Every = 2.0, once: Once = False, as_json: AsJson = False) -> None:
-    """Watch the whole fleet: queues, workers, running jobs.
+    """Show the whole fleet and refresh it: queues, workers, running jobs.
 
-    Ctrl-C ends it. Without a terminal it is printed once.
+    Ctrl-C ends it. Without a terminal the state is printed once.
     """
-    console, place = out(), where(settings_for(context).url)
+    console, place = out(), without_credentials(settings_for(context).url)
     with client_for(context) as client:
         seen = client.overview()
         if as_json:
             print_json(seen.model_dump_json())
-        elif once or not is_watched(console):
-            console.print(Screen(seen, place, bars=is_watched(console)))
+        elif once or not is_live_terminal(console):
+            console.print(Screen(seen, place, bars=is_live_terminal(console)))
         else:
             try:
                 _refresh(client, console, seen, place=place, every_s=every)
@@ -52,13 +52,13 @@ def top(context: typer.Context, *, every: Every = 2.0, once: Once = False, as_js
 
 
 def queues(context: typer.Context, *, as_json: Lines = False) -> None:
-    """Show what waits in each queue, and how many work on it."""
+    """Show each queue: waiting jobs by priority, running jobs and workers."""
     with client_for(context) as client:
         _show(client.queues(), queue_table, as_json=as_json)
 
 
 def workers(context: typer.Context, *, as_json: Lines = False) -> None:
-    """Show every worker process: its state, model and device, and what it does."""
+    """Show each worker process: its state, model, device, jobs and speed."""
     with client_for(context) as client:
         _show(client.workers(), worker_table, as_json=as_json)
 
@@ -73,7 +73,7 @@ def _show(found: Sequence[BaseModel], table: Callable[..., RenderableType], *, a
 
 
 def _refresh(client: Client, console: Console, seen: Overview, *, place: str, every_s: float) -> None:
-    """Draw the fleet again and again; where Redis goes away meanwhile, say so and go on."""
+    """Redraw the fleet every *every_s* seconds. During an outage of Redis, show the error and the last state."""
     problem, pause = "", threading.Event()
     with Live(console=console, screen=True, auto_refresh=False) as live:
         while True:

@@ -1,26 +1,30 @@
-"""`imagefleet status`, `result` and `cancel`: one job or several, by id."""
+"""`imagefleet status`, `result` and `cancel`, for jobs by id."""
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Annotated, Any, Final
 
 import typer
 from rich.console import Console
 
-from imagefleet.cli.bars import reason, shorten, view_for
-from imagefleet.cli.exits import Exit
-from imagefleet.cli.options import Json, Timeout, Wait
-from imagefleet.cli.rows import print_rows
-from imagefleet.cli.session import client_for, err, out, print_json
+from imagefleet.cli.context import client_for, err, out, print_json
+from imagefleet.cli.exit_codes import ExitCode
+from imagefleet.cli.formats import count_of_warnings, fate_of, moment, reason, shorten, warnings_of
+from imagefleet.cli.options import Json, Timeout, Urls, Wait
+from imagefleet.cli.progress_view import view_for
+from imagefleet.cli.record_table import print_rows
+from imagefleet.cli.waits import Waits
 from imagefleet.client import Client
+from imagefleet.client.outlook import Outlook
+from imagefleet.client.snapshots import Snapshot
+from imagefleet.contract.results import JobResult, JobStatus
 from imagefleet.errors import InvalidJob, ResultTimeout
-from imagefleet.outlook import Outlook
-from imagefleet.results import JobResult, JobStatus
-from imagefleet.snapshots import Snapshot
 
 Ids = Annotated[list[str], typer.Argument(help="Job ids.", show_default=False)]
 SomeIds = Annotated[list[str] | None, typer.Argument(help="Job ids.", show_default=False)]
-Group = Annotated[str | None, typer.Option(help="All jobs of this group that have not ended.")]
+#: By URI, the files that images were downloaded to.
+NOTHING_SAVED: Final[Mapping[str, Path]] = {}
+Group = Annotated[str | None, typer.Option(help="Cancel all jobs of this group that have not ended.")]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -35,15 +39,22 @@ def add_to(app: typer.Typer) -> None:
 
 
 def status(context: typer.Context, ids: Ids, *, as_json: Json = False) -> None:
-    """Show where jobs are."""
+    """Show the status of jobs."""
     with client_for(context) as client:
         if as_json:
             for job_id in ids:
                 print_json(_as_json(client.get(job_id), client.outlook(job_id)))
             return
         snapshots = [client.get(job_id) for job_id in ids]
+        waiting = [client.outlook(each.id) for each in snapshots if each.status is JobStatus.QUEUED]
     titles = ("job", "status", "progress", "attempts", "worker", "queued", "started", "ended")
     print_rows(out(), titles, map(_cells, snapshots))
+    for ahead in waiting:
+        if ahead.reason:
+            out().print(f"{ahead.id}: {ahead.reason}", markup=False)
+    for snapshot in snapshots:
+        for line in [*warnings_of(snapshot.result), *map(fate_of, snapshot.webhooks)]:
+            out().print(f"{snapshot.id}: {line}", markup=False)
 
 
 def result(
@@ -52,22 +63,23 @@ def result(
     *,
     wait: Wait = False,
     timeout: Timeout = None,
+    url: Urls = False,
     as_json: Json = False,
 ) -> None:
-    """Show how jobs ended."""
+    """Show the results of jobs that have ended."""
     with client_for(context) as client:
         results = wait_for(client, dict.fromkeys(ids, ""), timeout) if wait else _ended(client, ids)
     for each in results:
         if as_json:
             print_json(each.model_dump_json())
     if not as_json:
-        print_results(out(), results, labels={})
+        print_results(out(), results, labels={}, urls=url)
     if any(each.status is not JobStatus.SUCCEEDED for each in results):
-        raise typer.Exit(Exit.JOB_FAILED)
+        raise typer.Exit(ExitCode.JOB_FAILED)
 
 
 def cancel(context: typer.Context, ids: SomeIds = None, *, group: Group = None, as_json: Json = False) -> None:
-    """Cancel jobs: queued ones at once, running ones as soon as their worker notices."""
+    """Cancel jobs: a queued job at once, a running job as soon as its worker notices."""
     if not ids and group is None:
         raise InvalidJob("nothing to cancel: give job ids, or --group (see imagefleet cancel --help)")
     with client_for(context) as client:
@@ -78,8 +90,8 @@ def cancel(context: typer.Context, ids: SomeIds = None, *, group: Group = None, 
             if as_json:
                 print_json({"id": job_id, "status": now.value})
             else:
-                said = {JobStatus.CANCELED: "canceled", JobStatus.RUNNING: "asked to stop"}
-                typer.echo(f"{job_id} {said.get(now, f'had already {now}')}")
+                words = {JobStatus.CANCELED: "canceled", JobStatus.RUNNING: "asked to stop"}
+                typer.echo(f"{job_id} {words.get(now, f'had already {now}')}")
 
 
 def _cancel_group(client: Client, group: str, *, as_json: bool) -> None:
@@ -90,15 +102,27 @@ def _cancel_group(client: Client, group: str, *, as_json: bool) -> None:
         typer.echo(f"{group}: {now.canceled:,} canceled, {now.stopping:,} asked to stop")
 
 
-def print_results(console: Console, results: list[JobResult], *, labels: dict[str, str]) -> None:
-    """A table of *results*; *labels* are their prompts by id, where known."""
+def print_results(
+    console: Console,
+    results: list[JobResult],
+    *,
+    labels: Mapping[str, str],
+    urls: bool = False,
+    saved: Mapping[str, Path] = NOTHING_SAVED,
+) -> None:
+    """Print a table of *results*; *labels* are the prompts by job id, as far as they are known.
+
+    Instead of `s3://` URIs it shows download URLs, with *urls* and where the results have them, or else the files in
+    *saved*, which holds them by URI.
+    """
     rows: list[tuple[str, ...]] = []
     for each in results:
-        stored = "\n".join(artifact.uri for artifact in each.artifacts) or reason(each).removeprefix(": ")
+        places = [(urls and image.url) or str(saved.get(image.uri, image.uri)) for image in each.artifacts]
+        images = "\n".join([*places, *warnings_of(each)])
         job = f"{each.id}\n{shorten(labels[each.id], 36)}" if each.id in labels else each.id
         seconds = f"{each.timings.generate_s:.1f}" if each.artifacts else ""
-        rows.append((job, each.status.value, seconds, each.worker or "", stored))
-    print_rows(console, ("job", "status", "seconds", "worker", "images"), rows)
+        rows.append((job, each.status.value, seconds, each.worker or "", reason(each).removeprefix(": "), images))
+    print_rows(console, ("job", "status", "seconds", "worker", "reason", "images"), rows)
 
 
 def wait_for(
@@ -111,13 +135,16 @@ def wait_for(
 ) -> list[JobResult]:
     """Show progress on standard error until all jobs have ended; return the results in the order of *labels*.
 
-    *at_end* is called with each result as it comes; *quiet* shows nothing unless there is a terminal.
+    *at_end* is called with each result as it arrives; *quiet* shows nothing without a terminal.
     """
     results: dict[str, JobResult] = {}
     console = err()
     names = {job_id: label or job_id for job_id, label in labels.items()}
     with view_for(console, names, quiet=quiet) as view:
+        waits = Waits(client.outlook)
         for event in client.events(labels, timeout_s):
+            if not quiet:
+                waits.note(event)
             view.show(event)
             if event.result is not None:
                 results[event.id] = event.result
@@ -129,7 +156,7 @@ def _ended(client: Client, ids: Sequence[str]) -> list[JobResult]:
     snapshots = [client.get(job_id) for job_id in ids]
     for snapshot in snapshots:
         if snapshot.result is None:
-            raise ResultTimeout(f"job {snapshot.id} is {snapshot.status}; --wait waits until it has ended")
+            raise ResultTimeout(f"job {snapshot.id} is {snapshot.status}; ask with --wait to wait for its end")
     return [snapshot.result for snapshot in snapshots if snapshot.result is not None]
 
 
@@ -142,21 +169,20 @@ def _as_json(snapshot: Snapshot, ahead: Outlook) -> dict[str, Any]:
         "model": snapshot.model,
         "attempts": snapshot.attempts,
         "worker": snapshot.worker,
-        **{name: moment.isoformat() if moment else None for name, moment in times.items()},
+        **{name: at.isoformat() if at else None for name, at in times.items()},
         "cancel_requested": snapshot.cancel_requested,
+        "warnings": [warning.model_dump() for warning in snapshot.result.warnings] if snapshot.result else [],
+        "webhooks": [webhook.model_dump(mode="json") for webhook in snapshot.webhooks],
         "position": ahead.position,
         "images_per_s": ahead.images_per_s,
         "eta_s": ahead.eta_s,
+        "reason": ahead.reason,
     }
 
 
 def _cells(snapshot: Snapshot) -> tuple[str, ...]:
-    times = [_clock(moment) for moment in (snapshot.queued_at, snapshot.started_at, snapshot.ended_at)]
+    times = [moment(at) for at in (snapshot.queued_at, snapshot.started_at, snapshot.ended_at)]
     progress = "{}/{}".format(*snapshot.progress) if snapshot.progress else ""
     stopping = " (asked to stop)" if snapshot.cancel_requested else ""
-    state = f"{snapshot.status}{stopping}"
+    state = f"{snapshot.status}{stopping}{count_of_warnings(snapshot.result)}"
     return (snapshot.id, state, progress, str(snapshot.attempts), snapshot.worker or "", *times)
-
-
-def _clock(moment: datetime | None) -> str:
-    return f"{moment.astimezone():%Y-%m-%d %H:%M:%S}" if moment else ""

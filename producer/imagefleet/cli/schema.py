@@ -1,4 +1,4 @@
-"""`imagefleet schema`: the contract as JSON Schema."""
+"""`imagefleet schema`: prints the contract as JSON Schema."""
 
 import json
 from typing import Annotated, Final
@@ -6,8 +6,8 @@ from typing import Annotated, Final
 import typer
 from pydantic import BaseModel
 
-from imagefleet.jobs import GenerationJob
-from imagefleet.results import JobResult
+from imagefleet.contract.jobs import GenerationJob
+from imagefleet.contract.results import JobResult
 from imagefleet.webhooks import Event
 
 _MODELS: Final[dict[str, type[BaseModel]]] = {"job": GenerationJob, "result": JobResult, "event": Event}
@@ -20,10 +20,10 @@ def add_to(app: typer.Typer) -> None:
 
 def schema(
     which: Annotated[
-        str | None, typer.Argument(help="job, result or event (the webhook's body); all without it.")
+        str | None, typer.Argument(help="job, result, or event (the body of a webhook). Default: all.")
     ] = None,
 ) -> None:
-    """Print the JSON Schemas of the messages."""
+    """Print the JSON Schemas of jobs, results and webhooks."""
     if which is not None and which not in _MODELS:
         raise typer.BadParameter(f"{which!r} is none of {', '.join(_MODELS)}", param_hint="WHICH")
     schemas = {

@@ -1,4 +1,4 @@
-"""`imagefleet watch`: jobs in sight until they have ended."""
+"""`imagefleet watch`: shows jobs until they have ended."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Annotated, Any
@@ -7,17 +7,19 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from imagefleet.cli.bars import MOST_BARS, Bars, about, reason
-from imagefleet.cli.exits import Exit
+from imagefleet.cli.context import client_for, err, is_live_terminal, out, print_json
+from imagefleet.cli.exit_codes import ExitCode
+from imagefleet.cli.formats import about, reason
 from imagefleet.cli.jobs import Ids
 from imagefleet.cli.options import Timeout
-from imagefleet.cli.session import client_for, err, is_watched, out, print_json
+from imagefleet.cli.progress_view import MOST_BARS, Bars
+from imagefleet.cli.waits import Waits
 from imagefleet.client import Client
-from imagefleet.outlook import Outlook
-from imagefleet.results import JobStatus
-from imagefleet.snapshots import JobEvent
+from imagefleet.client.outlook import Outlook
+from imagefleet.client.snapshots import JobEvent
+from imagefleet.contract.results import JobStatus
 
-AsJson = Annotated[bool, typer.Option("--json", help="One line of JSON for each event, progress included.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one line of JSON for each event, progress included.")]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -32,7 +34,7 @@ def watch(
     timeout: Timeout = None,
     as_json: AsJson = False,
 ) -> None:
-    """Watch jobs until they have ended: bars on a terminal, elsewhere a line for each change of status."""
+    """Show jobs until they have ended: bars on a terminal, elsewhere a line for each change of status."""
     console = out()
     wanted = list(dict.fromkeys(ids))
     with client_for(context) as client:
@@ -42,29 +44,35 @@ def watch(
             ended = [event for event in shown if event.result]
         except KeyboardInterrupt as error:
             err().print("The jobs go on; imagefleet cancel ends them", markup=False)
-            raise typer.Exit(Exit.INTERRUPTED) from error
+            raise typer.Exit(ExitCode.INTERRUPTED) from error
     if any(event.status is not JobStatus.SUCCEEDED for event in ended):
-        raise typer.Exit(Exit.JOB_FAILED)
+        raise typer.Exit(ExitCode.JOB_FAILED)
 
 
 def _shown(
     events: Iterable[JobEvent], ids: Sequence[str], console: Console, client: Client, *, as_json: bool
 ) -> Iterable[JobEvent]:
-    """The same events, each once it has been shown."""
+    """Show *events*, and yield each after that."""
     if as_json:
         return _as_lines_of_json(events)
-    if is_watched(console):
-        return _as_bars(events, ids, console)
+    if is_live_terminal(console):
+        return _as_bars(events, ids, console, client)
     look = client.outlook if len(ids) <= MOST_BARS else None  # two round trips for each that waits
     return _as_lines(events, console, look)
 
 
-def _as_bars(events: Iterable[JobEvent], ids: Sequence[str], console: Console) -> Iterable[JobEvent]:
+def _as_bars(events: Iterable[JobEvent], ids: Sequence[str], console: Console, client: Client) -> Iterable[JobEvent]:
     bars = Bars(console, {job_id: job_id for job_id in ids})
+    waits = Waits(client.outlook)
+    reasons: list[str] = []
     with bars.progress:
         for event in events:
+            waits.note(event)
             bars.show(event)
+            reasons += [f"{event.id} {event.status}{reason(event.result)}"] if reason(event.result) else []
             yield event
+    for line in reasons:  # the bars have room for their beginning only
+        console.print(line, markup=False)
 
 
 def _as_lines(
@@ -80,11 +88,12 @@ def _as_lines(
 
 
 def _ahead(seen: Outlook) -> str:
-    """What is known of a queued job's place in line, as the end of a line; empty once it runs."""
+    """The position and the remaining time of a queued job, as the end of a line; empty once it runs."""
     if seen.status is not JobStatus.QUEUED:
         return ""
-    place = "" if seen.position is None else f", number {seen.position:,} in line"
-    return place if seen.eta_s is None else f"{place}, about {about(seen.eta_s)}"
+    place = "" if seen.position is None else f", number {seen.position:,} in the queue"
+    left = "" if seen.eta_s is None else f", about {about(seen.eta_s)}"
+    return f"{place}{left}" + (f": {seen.reason}" if seen.reason else "")
 
 
 def _as_lines_of_json(events: Iterable[JobEvent]) -> Iterable[JobEvent]:
