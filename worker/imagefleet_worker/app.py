@@ -1,4 +1,4 @@
-"""The Celery app: settings become Celery's configuration, and Celery's signals become the life of the process.
+"""The Celery app: makes Celery's configuration of the settings, and starts and ends the process at Celery's signals.
 
     CUDA_VISIBLE_DEVICES=0 celery -A imagefleet_worker.app worker -n gpu0@%h
 
@@ -8,17 +8,42 @@ webhooks, which loads no model and needs no device.
 
 import signal
 import sys
-import traceback
 from typing import Any
 
-from celery import Celery, bootsteps, platforms, signals
+from celery import Celery, bootsteps, platforms, signals, states
 
-from imagefleet.queues import queue_for
-from imagefleet_worker import lifecycle, telemetry, tracing
-from imagefleet_worker.connections import url_for_celery
+from imagefleet.contract.queues import queue_for
 from imagefleet_worker.errors import ExitCode, SettingsInvalid
-from imagefleet_worker.revocation import Revocation
-from imagefleet_worker.settings import Settings, settings
+from imagefleet_worker.supervision.requirements import WORKER, end_for_missing, missing
+
+try:
+    import structlog
+
+    from imagefleet_worker.observability import logs, tracing
+    from imagefleet_worker.process.celery_results import CeleryResults
+    from imagefleet_worker.process.celery_worker import (
+        THREAD_POOL,
+        adapt,
+        consumed_queues,
+        has_own_tasks,
+        start_of,
+        time_limits_of,
+    )
+    from imagefleet_worker.process.consumer import RateLimitedConsumer
+    from imagefleet_worker.process.current import begin, current
+    from imagefleet_worker.process.ending import end_process
+    from imagefleet_worker.process.remote_control import install_remote_control
+    from imagefleet_worker.process.revoke import install_revoke
+    from imagefleet_worker.process.start_check import ServedQueues, check_start
+    from imagefleet_worker.process.typed_options import is_typed
+    from imagefleet_worker.queue import purging_transport, transport
+    from imagefleet_worker.queue.redis_client import url_for_celery
+    from imagefleet_worker.settings import Settings, settings
+except ModuleNotFoundError as error:
+    end_for_missing(error, "celery -A imagefleet_worker.app")
+
+
+log = structlog.get_logger(__name__)
 
 
 def configuration(values: Settings) -> dict[str, Any]:
@@ -37,10 +62,10 @@ def configuration(values: Settings) -> dict[str, Any]:
         "broker_url": url_for_celery(values.redis),
         "broker_transport_options": options,
         "broker_connection_retry_on_startup": True,
-        "broker_connection_max_retries": None,  # a fleet outlives a broker that is away for an hour
+        "broker_connection_max_retries": None,  # workers wait for a broker, however long it is away
         "result_backend": url_for_celery(values.redis),
         "result_backend_transport_options": options,
-        "result_backend_always_retry": True,  # a finished job is no failure because Redis restarts
+        "result_backend_always_retry": True,  # a restart of Redis must not fail a finished job
         "result_expires": values.redis.result_ttl_s,
         "redis_socket_timeout": socket_timeout_s,
         "redis_socket_connect_timeout": socket_timeout_s,
@@ -50,7 +75,8 @@ def configuration(values: Settings) -> dict[str, Any]:
         "accept_content": ["json"],
         "task_default_queue": queue_for(values.model.alias),
         "task_acks_late": True,
-        "worker_pool": "threads",  # one process owns the device, and answers `inspect` while it works
+        "worker_pool": THREAD_POOL,
+        "worker_consumer": f"{RateLimitedConsumer.__module__}:{RateLimitedConsumer.__name__}",
         "worker_concurrency": values.worker.concurrency,
         "worker_prefetch_multiplier": 1,
         "worker_cancel_long_running_tasks_on_connection_loss": False,
@@ -65,13 +91,13 @@ def _settings_or_exit() -> Settings:
     try:
         return settings()
     except SettingsInvalid as error:
-        sys.stderr.write(f"imagefleet: {error.message}\n")
-        sys.exit(ExitCode.SETTINGS_INVALID)
+        end_process(ExitCode.SETTINGS_INVALID, error.message)
 
 
 _values = _settings_or_exit()
 app = Celery("imagefleet", include=["imagefleet_worker.tasks"], set_as_current=False)
 app.conf.update(configuration(_values))
+purging_transport.install(CeleryResults(app).purged)
 
 
 class LoopBeat(bootsteps.StartStopStep):
@@ -81,67 +107,125 @@ class LoopBeat(bootsteps.StartStopStep):
 
     def register_with_event_loop(self, parent: Any, hub: Any) -> None:  # noqa: ARG002  # Celery's signature
         """The loop is about to turn."""
-        if beat := lifecycle.heartbeat():
-            beat.consuming(yes=True)
-            hub.timer.call_repeatedly(1.0, beat.turn)
+        heartbeat = current().heartbeat
+        heartbeat.consuming(yes=True)
+        hub.timer.call_repeatedly(1.0, heartbeat.turn)
 
     def stop(self, parent: Any) -> None:  # noqa: ARG002  # Celery's signature
-        """The loop has been left: Celery ends, or connects again."""
-        if beat := lifecycle.heartbeat():
-            beat.consuming(yes=False)
+        """The loop has stopped: Celery ends, or connects again."""
+        current().heartbeat.consuming(yes=False)
+
+
+class LostMessageCheck(bootsteps.StartStopStep):
+    """Looks for messages that Celery took and has lost: nobody sees an error in a thread that has begun no task."""
+
+    requires = ("celery.worker.consumer.tasks:Tasks",)
+    _timer: Any = None
+
+    def register_with_event_loop(self, parent: Any, hub: Any) -> None:
+        """The loop is about to turn."""
+        self._timer = hub.timer.call_repeatedly(_values.lease.duration_s / 2, self._look, (parent,))
+
+    def stop(self, parent: Any) -> None:  # noqa: ARG002  # Celery's signature
+        """The loop has stopped."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _look(self, consumer: Any) -> None:
+        limited = [item for bucket in consumer.task_buckets.values() if bucket for item in bucket.contents]
+        waiting = {request.message.delivery_tag for request, _tokens in limited}
+        current().lost_messages.end_lost(waiting=waiting, threads=consumer.pool.num_processes)
 
 
 app.steps["consumer"].add(LoopBeat)
+app.steps["consumer"].add(LostMessageCheck)
 
 
 @signals.setup_logging.connect
-def _log(**_: Any) -> None:
-    telemetry.configure(_values.worker)
+def _configure_logs(loglevel: int | None = None, logfile: str | None = None, **_: Any) -> None:
+    logs.configure(_values.worker, level=loglevel if is_typed("loglevel") else None, file=logfile)
 
 
 @signals.celeryd_init.connect
 def _prepare(**_: Any) -> None:
-    lifecycle.install_transport(app, _values)
-    Revocation.install(_values)
+    transport.install(app)
+    install_revoke(_values)
+    install_remote_control()
     try:
         tracing.configure(_values.tracing)
     except SettingsInvalid as error:
-        sys.stderr.write(f"imagefleet: {error.message}\n")
-        sys.exit(ExitCode.SETTINGS_INVALID)
+        end_process(ExitCode.SETTINGS_INVALID, error.message)
 
 
 @signals.worker_init.connect
-def _open(sender: Any = None, **_: Any) -> None:
+def _begin(sender: Any = None, **_: Any) -> None:
+    sender.setup_logging()  # Celery does so later, when the model is loaded
     try:
-        lifecycle.open_worker(_values, worker=sender.hostname, queues=tuple(app.amqp.queues.consume_from))
-    except Exception:  # noqa: BLE001  # Celery would drop it, and take jobs with a worker that is half open
-        traceback.print_exc()
+        _check(sender)
+        adapt(sender)
+        limits = time_limits_of(sender)
+        begin(app, _values, name=sender.hostname, queues=lambda: consumed_queues(app), time_limits=limits)
+    except Exception:  # Celery would drop it, and take jobs with a worker that has not started
+        log.exception("the worker could not be started")
         sys.exit(ExitCode.INTERNAL_ERROR)
 
 
+def _check(worker: Any) -> None:
+    served = ServedQueues(_values.model.alias, has_own_tasks=has_own_tasks(app))
+    try:
+        url = configuration(_values)["broker_url"]
+        check_start(start_of(worker), served=served, broker_url=url, missing_packages=missing(WORKER))
+    except SettingsInvalid as error:
+        end_process(ExitCode.SETTINGS_INVALID, error.message)
+
+
 @signals.worker_ready.connect
-def _hear_signals(**_: Any) -> None:
-    _hand_back_at("SIGQUIT")
-    # Celery drains at the first Ctrl-C too, and then exits with 1, as if something had failed.
+def _handle_signals(**_: Any) -> None:
+    _give_back_at("SIGQUIT")
+    # Celery drains at the first Ctrl-C too, but then exits with 1, as if something had failed.
     platforms.signals["SIGINT"] = signal.getsignal(signal.SIGTERM)  # type: ignore[misc]
 
 
 @signals.worker_shutting_down.connect
 def _drain(how: str = "Warm", **_: Any) -> None:
-    _hand_back_at("SIGINT")  # the second Ctrl-C
-    lifecycle.drain(at_once=how != "Warm")
+    _give_back_at("SIGINT")  # the second Ctrl-C
+    current().drain(at_once=how != "Warm")
 
 
-def _hand_back_at(signal_name: str) -> None:
-    """Celery's own way to end at once is to cancel what runs, which it cannot with threads: it raises, and waits."""
-    platforms.signals[signal_name] = lambda *_: lifecycle.drain(at_once=True)  # type: ignore[misc]
+def _give_back_at(signal_name: str) -> None:
+    """Give back all jobs at that signal: Celery itself would cancel them, raise, and wait, because threads go on."""
+    platforms.signals[signal_name] = lambda *_: current().drain(at_once=True)  # type: ignore[misc]
 
 
 @signals.worker_shutdown.connect
-def _flush(**_: Any) -> None:
+def _end(**_: Any) -> None:
+    current().give_back_rest()  # what Celery holds without running it, for a rate limit or in a pool that is full
     tracing.flush()
 
 
+@signals.task_received.connect
+def _note_received(request: Any = None, **_: Any) -> None:
+    transport.note_received(request.message.delivery_tag)
+
+
+@signals.task_internal_error.connect
+def _end_internal_error(request: Any = None, exception: Any = None, **_: Any) -> None:
+    current().lost_messages.end_failed((request.get("properties") or {}).get("delivery_tag", ""), exception)
+
+
+@signals.task_prerun.connect
+def _note_begun(task: Any = None, **_: Any) -> None:
+    current().leases.note_begun(_token_of(task))
+
+
 @signals.task_postrun.connect
-def _acknowledge(task: Any = None, **_: Any) -> None:
-    lifecycle.acknowledge(task.request)
+def _acknowledge(task: Any = None, state: str = "", retval: Any = None, **_: Any) -> None:
+    # In the task's own thread, because Celery's main loop may be ending, and not listen.
+    if state == states.REJECTED and retval.requeue:
+        current().leases.requeue(_token_of(task))
+    else:
+        current().leases.ack(_token_of(task))
+
+
+def _token_of(task: Any) -> str:
+    return (task.request.properties or {}).get("delivery_tag", "")

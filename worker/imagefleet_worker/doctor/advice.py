@@ -4,9 +4,9 @@ from typing import Final
 
 from pydantic import JsonValue
 
-from imagefleet_worker.budget import budget_of, is_to_measure
-from imagefleet_worker.doctor.curve import Curve, Point
-from imagefleet_worker.doctor.findings import Outcome, ok, warning
+from imagefleet_worker.batching.budget import denoiser_budget, must_calibrate
+from imagefleet_worker.doctor.outcome import CheckResult, ok, warning
+from imagefleet_worker.doctor.throughput_curve import Curve, Point
 from imagefleet_worker.settings import EngineMode, EngineSettings
 
 #: Less is noise, or not worth a longer wait for each job.
@@ -15,7 +15,7 @@ _WORTH: Final = 1.1
 _ENOUGH: Final = 0.95
 
 
-def advise(curve: Curve, served: EngineSettings) -> Outcome:
+def advise(curve: Curve, served: EngineSettings) -> CheckResult:
     """What to set for this model on this device; a warning where what is set wastes much of it."""
     alone, knee = curve.points[0], _knee(curve)
     gain = knee.images_per_s / alone.images_per_s
@@ -75,8 +75,8 @@ def _most_rows(curve: Curve, served: EngineSettings) -> int:
     """Rows of one forward at this size, as far as they are set; what a worker measures itself is taken to be right."""
     if served.mode is EngineMode.REPRODUCIBLE:
         return served.reproducible_rows
-    measures = is_to_measure(served, device="cpu" if curve.device.startswith("cpu") else "cuda")
-    return served.max_rows if measures else budget_of(served).rows(curve.width * curve.height)
+    measures = must_calibrate(served, device="cpu" if curve.device.startswith("cpu") else "cuda")
+    return served.max_rows if measures else denoiser_budget(served).rows(curve.width * curve.height)
 
 
 def _more(curve: Curve, knee: Point) -> str:

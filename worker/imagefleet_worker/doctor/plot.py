@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Final
 
-from imagefleet_worker.doctor.curve import Curve
+from imagefleet_worker.doctor.throughput_curve import Curve
 
 #: Of the file, in pixels.
 _WIDTH: Final = 960

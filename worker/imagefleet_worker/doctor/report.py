@@ -12,14 +12,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from imagefleet_worker.doctor.findings import Finding, Verdict
+from imagefleet_worker.doctor.outcome import CheckStatus, Finding
 
 _LIBRARIES: Final = ("imagefleet", "torch", "diffusers", "transformers", "celery", "redis", "boto3")
 _COLORS: Final = {
-    Verdict.OK: "green",
-    Verdict.WARNING: "yellow",
-    Verdict.FAILED: "bold red",
-    Verdict.SKIPPED: "dim",
+    CheckStatus.OK: "green",
+    CheckStatus.WARNING: "yellow",
+    CheckStatus.FAILED: "bold red",
+    CheckStatus.SKIPPED: "dim",
 }
 NAME: Final = "report.json"
 
@@ -40,7 +40,7 @@ def as_json(findings: Sequence[Finding]) -> str:
 
 def is_healthy(findings: Sequence[Finding]) -> bool:
     """Whether no check failed."""
-    return all(finding.outcome.verdict is not Verdict.FAILED for finding in findings)
+    return all(finding.outcome.status is not CheckStatus.FAILED for finding in findings)
 
 
 def as_table(findings: Sequence[Finding], console: Console) -> None:
@@ -50,11 +50,11 @@ def as_table(findings: Sequence[Finding], console: Console) -> None:
     table.add_column("verdict", no_wrap=True)
     table.add_column("what it means, and what to do", overflow="fold")
     for finding in findings:
-        verdict = finding.outcome.verdict
-        table.add_row(finding.check, f"[{_COLORS[verdict]}]{verdict}[/]", escape(finding.outcome.sentence))
+        status = finding.outcome.status
+        table.add_row(finding.check, f"[{_COLORS[status]}]{status}[/]", escape(finding.outcome.sentence))
     console.print(table)
-    counts = {verdict: sum(f.outcome.verdict is verdict for f in findings) for verdict in Verdict}
-    console.print(", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count))
+    counts = {status: sum(f.outcome.status is status for f in findings) for status in CheckStatus}
+    console.print(", ".join(f"{count} {status}" for status, count in counts.items() if count))
 
 
 def _version(name: str) -> str | None:

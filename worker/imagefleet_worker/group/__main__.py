@@ -4,13 +4,19 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from imagefleet_worker.accelerators import cuda_devices
 from imagefleet_worker.errors import EXIT_CODES, ExitCode, SettingsInvalid
-from imagefleet_worker.group.places import Place
-from imagefleet_worker.group.plans import Plan
-from imagefleet_worker.group.ranks import Ranks
-from imagefleet_worker.precautions import take_precautions
-from imagefleet_worker.settings import GroupKind, Settings, settings
+from imagefleet_worker.supervision.celery_command import celery_arguments
+from imagefleet_worker.supervision.requirements import INSTALL_WORKER, WORKER, end_for_missing, missing
+
+try:
+    from imagefleet_worker.diffusion.environment import restrict_huggingface
+    from imagefleet_worker.group.launcher import Launcher
+    from imagefleet_worker.group.parallel_plan import ParallelPlan
+    from imagefleet_worker.group.rank import Rank
+    from imagefleet_worker.hardware.discovery import cuda_devices
+    from imagefleet_worker.settings import GroupKind, Settings, settings
+except ModuleNotFoundError as error:
+    end_for_missing(error, "python -m imagefleet_worker.group")
 
 
 def main() -> int:
@@ -20,15 +26,17 @@ def main() -> int:
         The exit code.
     """
     size, arguments = _parse(sys.argv[1:])
+    if packages := missing(WORKER):
+        sys.exit(f"imagefleet: device groups need {', '.join(packages)}: {INSTALL_WORKER}")
     try:
-        values, place = settings(), Place.here()
+        values, rank = settings(), Rank.here()
         if values.group.kind is GroupKind.BALANCED:
-            return _balance(place, arguments)
-        ranks = place.size if place else size or values.group.size or len(cuda_devices())
-        Plan.of(values, size=ranks)
-        if place is None:
-            return Ranks(ranks, arguments).run()
-        return _lead(arguments) if place.is_leader else _follow(values, place)
+            return _balance(rank, arguments)
+        ranks = rank.size if rank else size or values.group.size or len(cuda_devices())
+        ParallelPlan.of(values, size=ranks)
+        if rank is None:
+            return Launcher(ranks, arguments).run()
+        return _lead(arguments) if rank.is_leader else _follow(values, rank)
     except SettingsInvalid as error:
         return _fail(ExitCode.SETTINGS_INVALID, error.message)
 
@@ -44,8 +52,8 @@ def _parse(arguments: Sequence[str]) -> tuple[int | None, list[str]]:
     return known.size, others
 
 
-def _balance(place: Place | None, arguments: Sequence[str]) -> int:
-    if place is not None and place.size > 1:
+def _balance(rank: Rank | None, arguments: Sequence[str]) -> int:
+    if rank is not None and rank.size > 1:
         raise SettingsInvalid("IMAGEFLEET_GROUP_KIND=balanced is one process: start it without a launcher")
     return _lead(arguments)
 
@@ -53,19 +61,19 @@ def _balance(place: Place | None, arguments: Sequence[str]) -> int:
 def _lead(arguments: Sequence[str]) -> int:
     from celery.__main__ import main as celery  # noqa: PLC0415  # only the leader needs it
 
-    sys.argv[:] = ["celery", "-A", "imagefleet_worker.app", "worker", *arguments]
+    sys.argv[:] = celery_arguments(arguments)
     celery()
     return ExitCode.OK
 
 
-def _follow(values: Settings, place: Place) -> int:
-    take_precautions(values.model)
-    from imagefleet_worker import telemetry  # noqa: PLC0415  # only followers need it here
-    from imagefleet_worker.group.opening import open_follower  # noqa: PLC0415  # imports torch
+def _follow(values: Settings, rank: Rank) -> int:
+    restrict_huggingface(values.model)
+    from imagefleet_worker.group.startup import open_follower  # noqa: PLC0415  # imports torch
+    from imagefleet_worker.observability import logs  # noqa: PLC0415  # only followers need it here
 
-    telemetry.configure(values.worker)
+    logs.configure(values.worker)
     try:
-        open_follower(values, place).run()
+        open_follower(values, rank).run()
     except tuple(EXIT_CODES) as error:
         return _fail(EXIT_CODES[type(error)], error.message)
 

@@ -7,8 +7,9 @@ process that dies is noticed at once, and one that hangs when its beats stay awa
 import socket
 import threading
 
+from imagefleet.errors import reason_of
 from imagefleet_worker.errors import GroupBroken
-from imagefleet_worker.group.words import BEAT, Kind, Word
+from imagefleet_worker.group.protocol import BEAT, READ_LOGS, MessageKind, RankMessage
 
 #: Beats that may be missed; a group that was paused as a whole misses one when it goes on.
 _BEATS = 4
@@ -31,7 +32,7 @@ class Channel:
         """From now on let the other end know that this process is alive."""
         threading.Thread(target=self._beat, name="group-beat", daemon=True).start()
 
-    def send(self, word: Word) -> None:
+    def send(self, word: RankMessage) -> None:
         """Send *word*.
 
         Raises:
@@ -41,9 +42,9 @@ class Channel:
             with self._sending:
                 self._connection.sendall(word.line())
         except OSError as error:
-            raise GroupBroken(f"{self.other} has ended: {error}") from error
+            raise GroupBroken(f"{self.other} has ended: {reason_of(error)}; {READ_LOGS}") from error
 
-    def receive(self) -> Word:
+    def receive(self) -> RankMessage:
         """Wait for the next word that is no beat, for as long as there are beats.
 
         Raises:
@@ -55,8 +56,8 @@ class Channel:
                 self._received += self._read()
                 continue
             self._received = rest
-            word = Word.heard(line)
-            if word.kind is not Kind.BEAT:
+            word = RankMessage.heard(line)
+            if word.kind is not MessageKind.BEAT:
                 return word
 
     def _read(self) -> bytes:
@@ -66,11 +67,11 @@ class Channel:
             except TimeoutError:
                 continue
             except OSError as error:
-                raise GroupBroken(f"{self.other} has ended: {error}") from error
+                raise GroupBroken(f"{self.other} has ended: {reason_of(error)}; {READ_LOGS}") from error
             if not data:
-                raise GroupBroken(f"{self.other} has ended")
+                raise GroupBroken(f"{self.other} has ended; {READ_LOGS}")
             return data
-        raise GroupBroken(f"{self.other} has been silent for {self._timeout_s:g} s")
+        raise GroupBroken(f"{self.other} has been silent for {self._timeout_s:g} s; {READ_LOGS}")
 
     def _beat(self) -> None:
         pause = threading.Event()

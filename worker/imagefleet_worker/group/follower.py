@@ -9,16 +9,16 @@ from typing import NoReturn
 
 import structlog
 
-from imagefleet.jobs import GenerationJob
+from imagefleet.contract.jobs import GenerationJob
+from imagefleet_worker.diffusion.renderer import Renderer
 from imagefleet_worker.errors import DeviceFault, ExitCode, GroupBroken, WorkerError
 from imagefleet_worker.group.channel import Channel
-from imagefleet_worker.group.words import Kind, Word
-from imagefleet_worker.rendering import Renderer
+from imagefleet_worker.group.protocol import MessageKind, RankMessage
 
 log = structlog.get_logger(__name__)
 
 
-class _Enough(Exception):
+class _StopRendering(Exception):
     """The leader said halt, or the last step is done: decoding is the leader's."""
 
 
@@ -28,7 +28,7 @@ class Follower:
     def __init__(self, renderer: Renderer, channel: Channel) -> None:
         self._renderer = renderer
         self._channel = channel
-        self._words: queue.SimpleQueue[Word] = queue.SimpleQueue()
+        self._words: queue.SimpleQueue[RankMessage] = queue.SimpleQueue()
 
     def run(self) -> NoReturn:
         """Follow; the end comes from the thread that hears the leader, even in the middle of a job."""
@@ -38,15 +38,15 @@ class Follower:
         threading.Thread(target=self._hear, name="group-follower", daemon=True).start()
         while True:
             word = self._words.get()
-            if word.kind is not Kind.RENDER or word.job is None:
+            if word.kind is not MessageKind.RENDER or word.job is None:
                 continue  # a go or halt of a job that has ended here with an error
-            self._channel.send(Word(kind=Kind.DONE, error=self._render(word.job, word.seeds)))
+            self._channel.send(RankMessage(kind=MessageKind.DONE, error=self._render(word.job, word.seeds)))
 
     def _render(self, job: GenerationJob, seeds: Sequence[int]) -> str | None:
         """Why the job could not be rendered; None where it could, or was halted."""
         try:
             self._renderer.render(job, seeds=seeds, on_step=self._on_step, on_last_step=_nothing)
-        except _Enough:
+        except _StopRendering:
             return None
         except DeviceFault as error:
             _end(ExitCode.DEVICE_FAULT, error.message)
@@ -55,12 +55,12 @@ class Follower:
         return "the pipeline ended before its last step"
 
     def _on_step(self, done: int, total: int) -> None:
-        if self._words.get().kind is not Kind.GO or done >= total:
-            raise _Enough
+        if self._words.get().kind is not MessageKind.GO or done >= total:
+            raise _StopRendering
 
     def _hear(self) -> None:
         try:
-            while (word := self._channel.receive()).kind is not Kind.LEAVE:
+            while (word := self._channel.receive()).kind is not MessageKind.STOP:
                 self._words.put(word)
         except (GroupBroken, ValueError) as error:
             _end(ExitCode.DEVICE_GROUP_BROKEN, f"the device group is broken: {error}")

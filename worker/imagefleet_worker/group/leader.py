@@ -5,16 +5,17 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from PIL import Image
-
-from imagefleet.jobs import GenerationJob
+from imagefleet.contract.jobs import GenerationJob
+from imagefleet_worker.batching.run import DeviceRun
+from imagefleet_worker.diffusion.images import PendingImages
+from imagefleet_worker.diffusion.pipeline_traits import inspect_pipeline
+from imagefleet_worker.diffusion.preview_throttle import OnPreview
+from imagefleet_worker.diffusion.renderer import Renderer
+from imagefleet_worker.diffusion.step_callback import OnStep
 from imagefleet_worker.errors import ExitCode, GroupBroken
-from imagefleet_worker.families import family_of
-from imagefleet_worker.group import words
+from imagefleet_worker.group import protocol
 from imagefleet_worker.group.channel import Channel
-from imagefleet_worker.group.words import GO, HALT, LEAVE, Kind, Word
-from imagefleet_worker.rendering import OnStep, Renderer
-from imagefleet_worker.sketches import OnPreview
+from imagefleet_worker.group.protocol import GO, HALT, STOP, MessageKind, RankMessage
 
 
 class Leader(Renderer):
@@ -25,7 +26,7 @@ class Leader(Renderer):
     """
 
     def __init__(self, pipe: Any, channels: Sequence[Channel], *, timeout_s: float) -> None:
-        super().__init__(pipe, family_of(pipe))
+        super().__init__(pipe, inspect_pipeline(pipe))
         self._channels = channels
         self._timeout_s = timeout_s
         self._turn = threading.Lock()
@@ -42,10 +43,11 @@ class Leader(Renderer):
         job: GenerationJob,
         *,
         seeds: Sequence[int],
+        run: DeviceRun | None = None,
         on_step: OnStep,
         on_last_step: Callable[[], None],
         on_preview: OnPreview = None,
-    ) -> list[Image.Image]:
+    ) -> PendingImages:
         """As `Renderer.render`. Whether to go on after a step is decided here, once for all ranks."""
 
         def on_step_of_all(done: int, total: int) -> None:
@@ -60,10 +62,15 @@ class Leader(Renderer):
             with self._changed:
                 self._busy = set(self._channels)
                 self._job += 1
-            self._tell(words.render(job, tuple(seeds)))
+            self._tell(protocol.render(job, tuple(seeds)))
             try:
                 return super().render(
-                    job, seeds=seeds, on_step=on_step_of_all, on_last_step=on_last_step, on_preview=on_preview
+                    job,
+                    seeds=seeds,
+                    run=run,
+                    on_step=on_step_of_all,
+                    on_last_step=on_last_step,
+                    on_preview=on_preview,
                 )
             finally:
                 self._wait_for_all()
@@ -74,47 +81,47 @@ class Leader(Renderer):
         self._is_leaving = True
         for channel in self._channels:
             try:
-                channel.send(LEAVE)
+                channel.send(STOP)
             except GroupBroken:  # it has left already
                 continue
 
-    def _tell(self, word: Word) -> None:
+    def _tell(self, word: RankMessage) -> None:
         try:
             for channel in self._channels:
                 channel.send(word)
         except GroupBroken as error:
-            self._break_up(error.message)
+            self._exit_group(error.message)
 
     def _hear(self, channel: Channel) -> None:
         try:
             while True:
                 self._note(channel, channel.receive())
         except (GroupBroken, ValueError) as error:
-            self._break_up(str(error))
+            self._exit_group(str(error))
 
-    def _note(self, channel: Channel, word: Word) -> None:
-        if word.kind is not Kind.DONE:
+    def _note(self, channel: Channel, word: RankMessage) -> None:
+        if word.kind is not MessageKind.DONE:
             raise ValueError(f"{channel.other} said {word.kind.value} where only done makes sense")
         with self._changed:
             self._busy.discard(channel)
             self._changed.notify_all()
-        if word.error:  # the leader meets the same error in this moment, or waits for that rank in vain
+        if word.error:  # the leader meets the same error in this moment, or waits for that rank until the timeout
             sentence = f"{channel.other} failed alone: {word.error}"
-            timer = threading.Timer(self._timeout_s, self._break_up_in, (self._job, sentence))
+            timer = threading.Timer(self._timeout_s, self._exit_group_if_still_at, (self._job, sentence))
             timer.daemon = True
             timer.start()
 
-    def _break_up_in(self, job: int, sentence: str) -> None:
+    def _exit_group_if_still_at(self, job: int, sentence: str) -> None:
         if self._job == job:
-            self._break_up(sentence)
+            self._exit_group(sentence)
 
     def _wait_for_all(self) -> None:
         with self._changed:
             if not self._changed.wait_for(lambda: not self._busy, timeout=self._timeout_s):
                 names = ", ".join(channel.other for channel in self._busy)
-                self._break_up(f"{names} did not end the job with the leader within {self._timeout_s:g} s")
+                self._exit_group(f"{names} did not end the job with the leader within {self._timeout_s:g} s")
 
-    def _break_up(self, sentence: str) -> None:
+    def _exit_group(self, sentence: str) -> None:
         if self._is_leaving:
             return
         os.write(2, f"imagefleet: the device group is broken: {sentence}; ending the process\n".encode())

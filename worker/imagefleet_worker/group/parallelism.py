@@ -12,14 +12,15 @@ from diffusers import ContextParallelConfig, ParallelConfig, TensorParallelConfi
 from diffusers.hooks import tensor_parallel
 from torch.distributed.device_mesh import init_device_mesh
 
+from imagefleet.errors import reason_of
 from imagefleet_worker.errors import ModelUnavailable
-from imagefleet_worker.group.plans import Plan
+from imagefleet_worker.group.parallel_plan import ParallelPlan
 
 #: The transformers of Flux, Flux.2 and Qwen-Image: those whose images were compared with the ones of a single process.
 SPREADABLE = frozenset({"FluxTransformer2DModel", "Flux2Transformer2DModel", "QwenImageTransformer2DModel"})
 
 
-def config_of(plan: Plan) -> Any:
+def config_of(plan: ParallelPlan) -> Any:
     """*plan* as diffusers takes it."""
     if plan.tensor > 1:
         return TensorParallelConfig(tp_degree=plan.tensor)
@@ -44,7 +45,7 @@ def check_family(pipe: Any) -> None:
         )
 
 
-def spread(pipe: Any, plan: Plan, *, device: torch.device, attention: str = "") -> None:
+def parallelize(pipe: Any, plan: ParallelPlan, *, device: torch.device, attention: str = "") -> None:
     """Spread the transformer of *pipe* over the ranks, which have all joined torch.distributed and all call this.
 
     *attention* is the backend that it has been given; where that is empty, a ring gets one that it can work with.
@@ -60,7 +61,10 @@ def spread(pipe: Any, plan: Plan, *, device: torch.device, attention: str = "") 
             _admit_cpu(transformer)
         transformer.enable_parallelism(config=config_of(plan))
     except (ValueError, RuntimeError) as error:
-        raise ModelUnavailable(f"{type(transformer).__name__} cannot be spread over this group: {error}") from error
+        raise ModelUnavailable(
+            f"{type(transformer).__name__} cannot be spread over this group: {reason_of(error)}; choose another "
+            "kind or size"
+        ) from error
 
 
 def _use_ring_attention(transformer: Any, *, device: torch.device, attention: str) -> None:

@@ -9,16 +9,17 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+from imagefleet.errors import reason_of
 from imagefleet_worker.errors import GroupBroken
 from imagefleet_worker.group.channel import Channel
-from imagefleet_worker.group.places import Place
-from imagefleet_worker.group.words import Kind, Word
+from imagefleet_worker.group.protocol import READ_LOGS, MessageKind, RankMessage
+from imagefleet_worker.group.rank import Rank
 
 #: For meeting and, as the last resort, for one collective; a rank that hangs is noticed by its channel long before.
 _PATIENCE = timedelta(hours=1)
 
 
-def join(place: Place, *, device: torch.device) -> None:
+def join(rank: Rank, *, device: torch.device) -> None:
     """Become a rank of torch.distributed: gloo on a CPU, nccl on CUDA with gloo for small talk.
 
     Raises:
@@ -26,33 +27,35 @@ def join(place: Place, *, device: torch.device) -> None:
     """
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
     try:
-        dist.init_process_group(backend, rank=place.rank, world_size=place.size, timeout=_PATIENCE)
+        dist.init_process_group(backend, rank=rank.rank, world_size=rank.size, timeout=_PATIENCE)
     except (RuntimeError, ValueError) as error:
-        raise GroupBroken(f"the ranks cannot meet at {place.host}:{place.port}: {error}") from error
+        raise GroupBroken(
+            f"the ranks cannot meet at {rank.host}:{rank.port}: {reason_of(error)}; {READ_LOGS}"
+        ) from error
 
 
-def hear_followers(place: Place, *, timeout_s: float) -> list[Channel]:
+def hear_followers(rank: Rank, *, timeout_s: float) -> list[Channel]:
     """As the leader: a channel to each follower, in the order of their ranks.
 
     Raises:
         GroupBroken: where one does not come within *timeout_s*.
     """
     secret = secrets.token_hex(32)
-    with socket.create_server((place.host, 0)) as listener:
+    with socket.create_server((rank.host, 0)) as listener:
         listener.settimeout(timeout_s)
         _publish([listener.getsockname()[1], secret])
         channels: dict[int, Channel] = {}
-        while len(channels) < place.size - 1:
+        while len(channels) < rank.size - 1:
             try:
                 connection, _ = listener.accept()
             except TimeoutError as error:
-                raise GroupBroken(f"a follower has not come within {timeout_s:g} s") from error
-            if (rank := _rank_of(connection, secret=secret, timeout_s=timeout_s)) is not None:
-                channels[rank] = Channel(connection, other=f"rank {rank}", timeout_s=timeout_s)
-    return [channels[rank] for rank in sorted(channels)]
+                raise GroupBroken(f"a follower has not come within {timeout_s:g} s; {READ_LOGS}") from error
+            if (number := _rank_of(connection, secret=secret, timeout_s=timeout_s)) is not None:
+                channels[number] = Channel(connection, other=f"rank {number}", timeout_s=timeout_s)
+    return [channels[number] for number in sorted(channels)]
 
 
-def reach_leader(place: Place, *, timeout_s: float) -> Channel:
+def reach_leader(rank: Rank, *, timeout_s: float) -> Channel:
     """As a follower: the channel to the leader.
 
     Raises:
@@ -60,11 +63,13 @@ def reach_leader(place: Place, *, timeout_s: float) -> Channel:
     """
     port, secret = _publish([None, None])
     try:
-        connection = socket.create_connection((place.host, port), timeout=timeout_s)
+        connection = socket.create_connection((rank.host, port), timeout=timeout_s)
     except OSError as error:
-        raise GroupBroken(f"the leader does not answer at {place.host}:{port}: {error}") from error
+        raise GroupBroken(
+            f"the leader does not answer at {rank.host}:{port}: {reason_of(error)}; {READ_LOGS}"
+        ) from error
     channel = Channel(connection, other="the leader", timeout_s=timeout_s)
-    channel.send(Word(kind=Kind.HELLO, rank=place.rank, secret=secret))
+    channel.send(RankMessage(kind=MessageKind.HELLO, rank=rank.rank, secret=secret))
     return channel
 
 
@@ -81,7 +86,7 @@ def _rank_of(connection: socket.socket, *, secret: str, timeout_s: float) -> int
     except (GroupBroken, ValueError):
         connection.close()
         return None
-    if hello.kind is Kind.HELLO and hello.rank and hmac.compare_digest(hello.secret or "", secret):
+    if hello.kind is MessageKind.HELLO and hello.rank and hmac.compare_digest(hello.secret or "", secret):
         return hello.rank
     connection.close()
     return None

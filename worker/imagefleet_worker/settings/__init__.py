@@ -1,33 +1,48 @@
-"""The settings: read once from `IMAGEFLEET_*` variables, checked whole before any job is taken, then only passed on."""
+"""The settings: read once from `IMAGEFLEET_*` variables, checked whole before any job is taken, then only passed on.
 
+- `base`: a group of settings is one class with one prefix of variables
+- `model`, `engine`, `speed`, `group`: what is loaded, and how the device makes images with it
+- `model_folder`: what a folder seems to be that is no pipeline
+- `redis`, `storage`, `webhook`: the servers that a worker talks to
+- `provenance`: what image files say of where they come from
+- `worker`, `observability`: the process itself, and how it is watched
+- `conflicts`: settings that exclude each other; `model_folder`: a folder that is no model
+
+May import `errors`.
+"""
+
+import os
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from functools import cache
-from typing import Any
+from typing import Any, Final
 
 from pydantic import ValidationError
 from pydantic_settings import BaseSettings
 
-from imagefleet.jobs import describe
+from imagefleet.contract.variables import misspelt
 from imagefleet_worker.errors import SettingsInvalid
-from imagefleet_worker.settings.conflicts import conflicts
-from imagefleet_worker.settings.devices import DevicesSettings
-from imagefleet_worker.settings.engine import EngineMode, EngineSettings
+from imagefleet_worker.settings.conflicts import conflicts, defaults_above_limits, missing_parts
+from imagefleet_worker.settings.engine import CudaGraphsMode, EngineMode, EngineSettings
 from imagefleet_worker.settings.group import GroupKind, GroupSettings
-from imagefleet_worker.settings.model import Dtype, ModelSettings
-from imagefleet_worker.settings.process import HealthSettings, LimitSettings, LogFormat, MetricsSettings, WorkerSettings
-from imagefleet_worker.settings.queue import LeaseSettings, RedisSettings
+from imagefleet_worker.settings.model import Dtype, Flagged, ModelSettings
+from imagefleet_worker.settings.observability import HealthSettings, MetricsSettings, TracingSettings
+from imagefleet_worker.settings.provenance import ProvenanceSettings
+from imagefleet_worker.settings.redis import LeaseSettings, RedisSettings
 from imagefleet_worker.settings.speed import Cache, Offload, SpeedSettings, StorageFormat
 from imagefleet_worker.settings.storage import EncodingSettings, StorageSettings
-from imagefleet_worker.settings.tracing import TracingSettings
 from imagefleet_worker.settings.webhook import WebhookSettings
+from imagefleet_worker.settings.worker import DevicesSettings, LimitSettings, LogFormat, WorkerSettings
 
 __all__ = [
     "Cache",
+    "CudaGraphsMode",
     "DevicesSettings",
     "Dtype",
     "EncodingSettings",
     "EngineMode",
     "EngineSettings",
+    "Flagged",
     "GroupKind",
     "GroupSettings",
     "HealthSettings",
@@ -37,6 +52,7 @@ __all__ = [
     "MetricsSettings",
     "ModelSettings",
     "Offload",
+    "ProvenanceSettings",
     "RedisSettings",
     "Settings",
     "SpeedSettings",
@@ -46,7 +62,12 @@ __all__ = [
     "WebhookSettings",
     "WorkerSettings",
     "settings",
+    "variables",
 ]
+
+
+#: What only a client reads.
+_OF_CLIENTS: Final = ("IMAGEFLEET_MAX_QUEUED",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +82,7 @@ class Settings:
     group: GroupSettings
     storage: StorageSettings
     encoding: EncodingSettings
+    provenance: ProvenanceSettings
     webhook: WebhookSettings
     limits: LimitSettings
     worker: WorkerSettings
@@ -82,17 +104,47 @@ class Settings:
             SettingsInvalid: with one message that names every variable in need of attention.
         """
         values: dict[str, Any] = {}
-        problems: list[str] = []
+        problems = list(_misspelt(os.environ))
         for name, group in cls.groups().items():
             try:
                 values[name] = group()
             except ValidationError as error:
-                problems.append(f"{group.model_config.get('env_prefix')}*: {describe(error)}")
+                problems += _describe(error, prefix=str(group.model_config.get("env_prefix")))
         if not problems:
-            problems += conflicts(values["engine"].mode, values["speed"], values["group"])
+            problems += defaults_above_limits(values["model"], values["limits"])
+            problems += conflicts(values["engine"], values["speed"], values["group"])
+            problems += missing_parts(values["redis"], values["tracing"])
         if problems:
             raise SettingsInvalid("; ".join(problems))
         return cls(**values)
+
+
+def variables() -> list[str]:
+    """The names of all variables that a worker reads."""
+    return [
+        f"{group.model_config.get('env_prefix')}{name}".upper()
+        for group in Settings.groups().values()
+        for name in group.model_fields
+    ]
+
+
+def _misspelt(environ: Mapping[str, str]) -> Iterator[str]:
+    """Each variable of *environ* that looks like a setting and is none."""
+    prefixes = {str(group.model_config.get("env_prefix")) for group in Settings.groups().values()}
+    for name, nearest in misspelt(environ, [*variables(), *_OF_CLIENTS], groups=prefixes):
+        meant = f"is no setting: did you mean {nearest}?" if nearest else "is no setting"
+        yield f"{name} {meant}; `imagefleet-worker settings --markdown` lists them"
+
+
+def _describe(error: ValidationError, *, prefix: str) -> list[str]:
+    """Each problem with its variable, and never with its value, which may be a secret."""
+    problems: list[str] = []
+    for problem in error.errors(include_url=False, include_input=False):
+        what = problem["msg"].removeprefix("Value error, ")
+        variable = f"{prefix}{problem['loc'][0]}".upper() if problem["loc"] else ""
+        more = "".join(f".{part}" for part in problem["loc"][1:])
+        problems.append(f"{variable}{more}: {what}" if variable else what)
+    return problems
 
 
 @cache

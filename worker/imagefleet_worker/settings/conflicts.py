@@ -1,15 +1,54 @@
 """Conflicts: settings that are each right and wrong together, each with a sentence that says why."""
 
 from collections.abc import Iterator
+from importlib.util import find_spec
+from typing import Final
 
-from imagefleet_worker.settings.engine import EngineMode
+from imagefleet.contract.jobs import GenerationJob, JobLimits
+from imagefleet.errors import InvalidJob
+from imagefleet.store.redis_url import is_sentinel
+from imagefleet_worker.settings.engine import EngineMode, EngineSettings
 from imagefleet_worker.settings.group import GroupKind, GroupSettings
+from imagefleet_worker.settings.model import ModelSettings
+from imagefleet_worker.settings.observability import TracingSettings
+from imagefleet_worker.settings.redis import RedisSettings
 from imagefleet_worker.settings.speed import Cache, Offload, SpeedSettings, StorageFormat
 
+#: Fewer make no group.
+LEAST_RANKS: Final = 2
 
-def conflicts(mode: EngineMode, speed: SpeedSettings, group: GroupSettings) -> list[str]:
-    """What is wrong with *speed* in itself, under *mode* and in *group*; empty where all fits together."""
-    return [*_with_mode(mode, speed), *_with_each_other(speed), *_with_group(group, speed)]
+
+def conflicts(engine: EngineSettings, speed: SpeedSettings, group: GroupSettings) -> list[str]:
+    """What is wrong with *speed* in itself, with *engine* and in *group*; empty where all fits together."""
+    of_group = _within_group(group, engine) if group.has_ranks else ()
+    return [*_with_mode(engine.mode, speed), *_with_each_other(speed), *_with_group(group, speed), *of_group]
+
+
+def missing_parts(redis: RedisSettings, tracing: TracingSettings) -> list[str]:
+    """What *redis* and *tracing* need besides."""
+    found: list[str] = []
+    if is_sentinel(redis.url) and not redis.sentinel_master:
+        found.append("IMAGEFLEET_REDIS_SENTINEL_MASTER is not set: a sentinel:// URL needs the name of its master")
+    if tracing.endpoint and find_spec("opentelemetry") is None:
+        found.append("IMAGEFLEET_TRACING_ENDPOINT: OpenTelemetry is not installed; pip install 'imagefleet[otel]'")
+    return found
+
+
+def defaults_above_limits(model: ModelSettings, limits: JobLimits) -> list[str]:
+    """What is wrong with the defaults of *model* under *limits*: jobs that leave something open would all fail."""
+    size = (model.default_size or "").split("x")
+    defaults = {
+        "width": int(size[0]) if model.default_size else None,
+        "height": int(size[-1]) if model.default_size else None,
+        "steps": model.default_steps,
+        "guidance_scale": model.default_guidance_scale,
+    }
+    try:
+        GenerationJob.parse({"prompt": "a job with nothing but a prompt", **defaults}, limits=limits)
+    except InvalidJob as error:
+        change = "change the default or IMAGEFLEET_LIMIT_*"
+        return [f"IMAGEFLEET_MODEL_DEFAULT_*: jobs that leave something open would all fail: {error.message}; {change}"]
+    return []
 
 
 def _with_mode(mode: EngineMode, speed: SpeedSettings) -> Iterator[str]:
@@ -70,6 +109,29 @@ def _with_each_other(speed: SpeedSettings) -> Iterator[str]:
         yield (
             "IMAGEFLEET_SPEED_QUANTIZATION_OPTIONS is set without IMAGEFLEET_SPEED_QUANTIZATION: "
             "say which backend they are for"
+        )
+
+
+def _within_group(group: GroupSettings, engine: EngineSettings) -> Iterator[str]:
+    """What is wrong with a group of several ranks in itself; their number may be known only later."""
+    kind, size = group.kind.value, group.size
+    if "mode" in engine.model_fields_set and engine.mode is not EngineMode.OFF:
+        yield (
+            f"IMAGEFLEET_ENGINE_MODE={engine.mode.value} and IMAGEFLEET_GROUP_KIND={kind} do not go together: the "
+            "ranks make one job after the other; set the mode to off, or leave it out"
+        )
+    if size is None:
+        return
+    if size < LEAST_RANKS:
+        yield f"IMAGEFLEET_GROUP_SIZE={size}: a group of kind {kind} needs at least {LEAST_RANKS} ranks"
+    if group.tp_degree not in (None, size):
+        yield f"IMAGEFLEET_GROUP_TP_DEGREE is {group.tp_degree}, and IMAGEFLEET_GROUP_SIZE {size}: leave it out"
+    ring = group.ring_degree
+    ulysses = group.ulysses_degree or max(1, size // ring)
+    if ring * ulysses != size:
+        yield (
+            f"IMAGEFLEET_GROUP_RING_DEGREE {ring} times IMAGEFLEET_GROUP_ULYSSES_DEGREE {ulysses} must be {size}, "
+            "which is IMAGEFLEET_GROUP_SIZE"
         )
 
 

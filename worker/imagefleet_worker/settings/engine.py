@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 from pydantic_settings import BaseSettings
 
-from imagefleet_worker.settings.groups import group
+from imagefleet_worker.settings.base import group
 
 
 class EngineMode(StrEnum):
@@ -17,23 +17,45 @@ class EngineMode(StrEnum):
     REPRODUCIBLE = "reproducible"
 
 
+class CudaGraphsMode(StrEnum):
+    """Whether forwards of few rows are replayed from CUDA graphs."""
+
+    AUTO = "auto"
+    OFF = "off"
+
+
 class EngineSettings(BaseSettings):
     """How jobs use the device."""
 
     model_config = group("ENGINE")
 
-    mode: EngineMode = Field(default=EngineMode.MERGE, description="off, merge or reproducible: see the README.")
-    max_jobs: int = Field(default=16, ge=1, description="Jobs that denoise at the same time (1 in mode off).")
-    max_rows: int = Field(default=32, ge=1, description="Rows of one joined forward.")
+    mode: EngineMode = Field(
+        default=EngineMode.MERGE,
+        description="How jobs share the device: off, merge or reproducible (docs/batching.md).",
+    )
+    max_jobs: int = Field(default=16, ge=1, description="Most jobs on the device at the same time (1 in mode off).")
+    max_rows: int = Field(default=32, ge=1, description="Most rows of one joined forward.")
     max_pixels: Annotated[int, Field(ge=1)] | Literal["auto", "measure"] = Field(
         default="auto",
         description="Rows x pixels of one joined forward; auto: measured on CUDA, else 4194304; measure: always.",
     )
-    reproducible_rows: int = Field(default=8, ge=1, description="Rows that every forward is padded to.")
-    job_timeout_s: float = Field(default=900, gt=0, description="A device silent for this long ends the process.")
-    preview_side: int = Field(default=128, ge=16, le=256, description="Pixels of a preview's longer side.")
-    preview_interval_s: float = Field(default=1, gt=0, description="At most one preview a job in this time.")
-    preview_decoder: str = Field(
-        default="", description="Folder of an AutoencoderTiny for previews; else colours are guessed from the latents."
+    cuda_graphs: CudaGraphsMode = Field(
+        default=CudaGraphsMode.AUTO,
+        description="auto: replay forwards of few rows, where launching them takes longer than the device does.",
     )
-    threads: int | None = Field(default=None, ge=1, description="CPU threads of torch; else torch's own choice.")
+    reproducible_rows: int = Field(default=8, ge=1, description="Rows that every forward is padded to.")
+    job_timeout_s: float = Field(
+        default=900, gt=0, description="Seconds without a step before the device counts as hung and the process ends."
+    )
+    preview_side: int = Field(
+        default=128,
+        ge=16,
+        le=256,
+        description="Pixels of a preview's longer side; a smaller image has previews of its own size.",
+    )
+    preview_interval_s: float = Field(default=1, gt=0, description="Least seconds between two previews of a job.")
+    preview_decoder: str = Field(
+        default="",
+        description="Folder of an AutoencoderTiny for previews; else colours are estimated from the latents.",
+    )
+    threads: int | None = Field(default=None, ge=1, description="CPU threads of torch; without it torch chooses.")

@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field, JsonValue, field_validator
 from pydantic_settings import BaseSettings, NoDecode
 
-from imagefleet_worker.settings.groups import group
+from imagefleet_worker.settings.base import group
 
 
 class Cache(StrEnum):
@@ -57,7 +57,7 @@ class SpeedSettings(BaseSettings):
     cache_options: dict[str, JsonValue] = Field(
         default={}, description='JSON for the cache, such as {"threshold": 0.1}.'
     )
-    quantization: str = Field(default="", description="Backend, such as torchao, quanto or bitsandbytes_4bit.")
+    quantization: str = Field(default="", description="Backend, such as torchao or bitsandbytes_4bit.")
     quantization_options: dict[str, JsonValue] = Field(
         default={}, description='JSON for the backend, such as {"quant_type": "Int8WeightOnlyConfig"}.'
     )

@@ -9,7 +9,7 @@ from pydantic_settings import BaseSettings, NoDecode
 
 from imagefleet.errors import InvalidSignature
 from imagefleet.webhooks import sign
-from imagefleet_worker.settings.groups import group
+from imagefleet_worker.settings.base import group
 
 _LISTS: Final = ("secrets", "allow_hosts")
 
@@ -41,7 +41,7 @@ Secret = Annotated[SecretStr, AfterValidator(_can_sign)]
 
 
 class WebhookSettings(BaseSettings):
-    """Deliveries to receivers."""
+    """How a sender signs, delivers and repeats webhooks."""
 
     model_config = group("WEBHOOK")
 
@@ -50,24 +50,32 @@ class WebhookSettings(BaseSettings):
     )
     endpoint_secrets: Annotated[dict[Place, tuple[Secret, ...]], NoDecode] = Field(
         default={},
-        description="JSON: host, host:port or URL prefix to its secrets, which sign instead; the longest fits.",
+        description="JSON: host, host:port or URL prefix to its own secrets; the longest prefix wins.",
     )
     allow_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(), description="Comma-separated hosts or networks (10.0.0.0/8) that may be private."
     )
-    timeout_s: float = Field(default=10, gt=0, description="For one delivery as a whole.")
-    retry_for_s: int = Field(default=86_400, ge=0, description="Give up this long after the first try.")
-    retry_base_s: float = Field(default=5, gt=0, description="First pause between tries; each is about twice the last.")
-    progress_interval_s: float = Field(default=5, gt=0, description="At most one job.progress a job in this time.")
-    gone_for_s: int = Field(default=86_400, ge=0, description="After a 410 nothing is sent to that URL for this long.")
+    timeout_s: float = Field(default=10, gt=0, description="Seconds for one delivery as a whole.")
+    retry_for_s: int = Field(
+        default=86_400, ge=0, description="Seconds after the first try before a delivery is given up."
+    )
+    retry_base_s: float = Field(
+        default=5, gt=0, description="First pause between tries, in seconds; each pause is about twice the last."
+    )
+    progress_interval_s: float = Field(
+        default=5, gt=0, description="Least seconds between two job.progress events of a job."
+    )
+    gone_for_s: int = Field(
+        default=86_400, ge=0, description="Seconds after a 410 in which nothing is sent to that URL."
+    )
     endpoint_concurrency: int = Field(
-        default=4, ge=1, description="Deliveries to one host and port at a time, by one process."
+        default=4, ge=1, description="Most deliveries to one host and port at a time, by one process."
     )
     circuit_failures: int = Field(
-        default=5, ge=1, description="After so many failures in a row an endpoint is left alone for a while."
+        default=5, ge=1, description="Failures in a row that open the circuit breaker of an endpoint."
     )
     circuit_open_s: float = Field(
-        default=10, gt=0, description="For how long; twice as long after each further failure, up to five minutes."
+        default=10, gt=0, description="Seconds that it stays open; twice as long after each further failure, up to 300."
     )
 
     @model_validator(mode="before")
@@ -84,9 +92,11 @@ def _parsed(name: str, text: str) -> Any:
     try:
         given = json.loads(text)
     except ValueError as error:
-        raise ValueError(f"endpoint_secrets: is not JSON: {error}") from error
+        raise ValueError(f"IMAGEFLEET_WEBHOOK_ENDPOINT_SECRETS: is not JSON: {error}") from error
     if not isinstance(given, dict):
-        raise ValueError('endpoint_secrets: must be a JSON object such as {"hooks.example.com": "whsec_..."}')  # noqa: TRY004  # pydantic collects value errors
+        raise ValueError(  # noqa: TRY004  # pydantic collects value errors
+            'IMAGEFLEET_WEBHOOK_ENDPOINT_SECRETS: must be a JSON object such as {"hooks.example.com": "whsec_..."}'
+        )
     return {where: _parts(value) if isinstance(value, str) else value for where, value in given.items()}
 
 

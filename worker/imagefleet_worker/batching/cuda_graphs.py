@@ -1,0 +1,235 @@
+"""CUDA graphs: forwards of few rows are recorded once and replayed, if that is faster than launching each kernel.
+
+Launching the kernels of a network is Python's work, and for few rows the device waits for it. A graph is launched as a
+whole. See https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs for what may be captured.
+"""
+
+import time
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import structlog
+import torch
+
+from imagefleet.errors import reason_of
+from imagefleet_worker.batching import collation
+from imagefleet_worker.batching.collation import Arguments, Unjoinable
+from imagefleet_worker.batching.torch_state import TorchState
+
+log = structlog.get_logger(__name__)
+
+#: Rows that graphs are captured for; a call of fewer is filled up.
+ROW_COUNTS = (1, 2, 4, 8)
+#: A size that was not captured at the start is captured after this many forwards.
+_OFTEN = 64
+_MOST_GRAPHS = 16
+#: A graph that takes more than this part of the eager time is not worth its memory.
+_WORTHWHILE = 0.97
+_TRIES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Captured:
+    """A recorded forward: `replay` works on the tensors that it was captured with, and writes into *output*."""
+
+    replay: Callable[[], None]
+    output: Any
+
+
+class GraphDevice(Protocol):
+    """What the graphs need of the device."""
+
+    def capture(self, forward: Callable[[], Any]) -> Captured:
+        """Record *forward*."""
+        ...
+
+    def seconds(self, forward: Callable[[], Any]) -> float:
+        """How long *forward* takes until the device is done with it."""
+        ...
+
+    def has_memory(self) -> bool:
+        """Whether another graph may be captured."""
+        ...
+
+
+class CudaDevice:
+    """Captures on a CUDA *device*. All graphs share one memory pool: no two of them ever run at the same time."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._pool: Any = None
+
+    def capture(self, forward: Callable[[], Any]) -> Captured:
+        """Record *forward*, after two runs on a stream of its own, as PyTorch asks for."""
+        if self._pool is None:
+            self._pool = torch.cuda.graph_pool_handle()
+        stream = torch.cuda.Stream(self._device)
+        stream.wait_stream(torch.cuda.current_stream(self._device))
+        with torch.cuda.stream(stream):
+            for _ in range(2):
+                forward()
+        torch.cuda.current_stream(self._device).wait_stream(stream)
+        graph = torch.cuda.CUDAGraph()
+        # The threads of jobs wait for events meanwhile: only what this thread does may invalidate the capture.
+        with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
+            output = forward()
+        return Captured(graph.replay, output)
+
+    def seconds(self, forward: Callable[[], Any]) -> float:
+        """The best of some tries."""
+        took: list[float] = []
+        for _ in range(_TRIES):
+            torch.cuda.synchronize(self._device)
+            started = time.perf_counter()
+            forward()
+            torch.cuda.synchronize(self._device)
+            took.append(time.perf_counter() - started)
+        return min(took)
+
+    def has_memory(self) -> bool:
+        """Whether a fifth of the device's memory is free."""
+        free, total = torch.cuda.mem_get_info(self._device)
+        return free > 0.2 * total
+
+
+@dataclass(slots=True)
+class _Graph:
+    arguments: Arguments
+    captured: Captured
+
+
+class CudaGraphs:
+    """Replays captured forwards, and makes all others as they come; only the device loop's thread uses it."""
+
+    def __init__(self, device: GraphDevice) -> None:
+        self.replays = 0
+        #: Off until the start is over, so that measurements see the forward as it is.
+        self.is_open = False
+        self._device = device
+        self._graphs: OrderedDict[Hashable, _Graph] = OrderedDict()
+        self._seen: Counter[Hashable] = Counter()
+        self._refused: set[Hashable] = set()
+
+    @property
+    def count(self) -> int:
+        """Graphs that are held now."""
+        return len(self._graphs)
+
+    def prepare(self, function: Callable[..., Any], arguments: Arguments, rows: int) -> None:
+        """Capture calls like this one for each number of rows, as long as that pays."""
+        self.is_open = True
+        first = collation.slice_rows(arguments, rows, start=0, stop=1)
+        for count in ROW_COUNTS:
+            key = self._key(first, 1, count)
+            if key is None or not self._capture(key, function, collation.collate([(first, 1)] * count)):
+                return
+
+    def run(self, function: Callable[..., Any], arguments: Arguments, rows: int) -> Any:
+        """The output of *function*, which is the caller's own."""
+        width = next((count for count in ROW_COUNTS if count >= rows), None)
+        if width is None or not self.is_open:
+            return function(**arguments)
+        key = self._key(arguments, rows, width)
+        if key is None:
+            return function(**arguments)
+        if key not in self._graphs and not self._is_due(key):
+            return function(**arguments)
+        if key not in self._graphs and not self._capture(key, function, collation.pad(arguments, rows, to=width)):
+            return function(**arguments)
+        return self._replay(key, arguments, rows, width)
+
+    def _replay(self, key: Hashable, arguments: Arguments, rows: int, width: int) -> Any:
+        graph = self._graphs[key]
+        self._graphs.move_to_end(key)
+        _copy_into(graph.arguments, collation.pad(arguments, rows, to=width))
+        graph.captured.replay()
+        self.replays += 1
+        part = collation.split_output(graph.captured.output, [rows, width - rows])[0]
+        return _cloned(part)  # the next replay writes over the graph's own
+
+    def _is_due(self, key: Hashable) -> bool:
+        """Whether calls of this kind have come often enough to be captured."""
+        if key in self._refused:
+            return False
+        self._seen[key] += 1
+        if len(self._seen) > 8 * _MOST_GRAPHS:
+            self._seen.clear()
+        return self._seen[key] >= _OFTEN
+
+    def _capture(self, key: Hashable, function: Callable[..., Any], arguments: Arguments) -> bool:
+        """Capture a forward on copies of *arguments*; false if that fails or does not pay, which is final."""
+        self._refused.add(key)
+        if not self._device.has_memory():
+            log.info("no CUDA graph", reason="less than a fifth of the device's memory is free")
+            return False
+        held = _copied(arguments)
+        try:
+            captured = self._device.capture(lambda: function(**held))
+            eager_s = self._device.seconds(lambda: function(**held))
+            replay_s = self._device.seconds(captured.replay)
+            collation.split_output(captured.output, [_rows(held)])
+        except (RuntimeError, Unjoinable) as error:
+            log.warning("no CUDA graph: forwards are launched kernel by kernel", reason=reason_of(error))
+            return False
+        if replay_s > _WORTHWHILE * eager_s:
+            return False
+        self._refused.discard(key)
+        self._graphs[key] = _Graph(held, captured)
+        if len(self._graphs) > _MOST_GRAPHS:
+            self._graphs.popitem(last=False)
+        log.info("CUDA graph", rows=_rows(held), eager_ms=round(eager_s * 1e3, 2), replay_ms=round(replay_s * 1e3, 2))
+        return True
+
+    def _key(self, arguments: Arguments, rows: int, width: int) -> Hashable | None:
+        """What a graph is made for; None if the call cannot be captured."""
+        shapes = _shapes(arguments, rows)
+        return None if shapes is None else (shapes, width, TorchState.current())
+
+
+def _shapes(arguments: Arguments, rows: int) -> tuple[Hashable, ...] | None:
+    found: list[Hashable] = []
+    for name, value in arguments.items():
+        if isinstance(value, torch.Tensor):
+            has_rows = collation.has_rows(value, rows, name=name)
+            found.append((name, has_rows, value.shape[1:] if has_rows else value.shape, value.dtype, value.device))
+        elif isinstance(value, dict):
+            inner = _shapes(value, rows)
+            if inner is None:
+                return None
+            found.append((name, inner))
+        elif isinstance(value, bool | int | float | str | type(None)):
+            found.append((name, value))
+        else:
+            return None
+    return tuple(found)
+
+
+def _rows(arguments: Arguments) -> int:
+    return len(next(iter(arguments.values())))
+
+
+def _copied(arguments: Arguments) -> Arguments:
+    return {
+        name: _copied(value) if isinstance(value, dict) else value.clone() if isinstance(value, torch.Tensor) else value
+        for name, value in arguments.items()
+    }
+
+
+def _copy_into(held: Arguments, arguments: Arguments) -> None:
+    for name, value in arguments.items():
+        if isinstance(value, dict):
+            _copy_into(held[name], value)
+        elif isinstance(value, torch.Tensor):
+            held[name].copy_(value, non_blocking=True)
+
+
+def _cloned(output: Any) -> Any:
+    if isinstance(output, torch.Tensor):
+        return output.clone()
+    if isinstance(output, Sequence) and not isinstance(output, str):
+        return type(output)(_cloned(value) for value in output)  # type: ignore[call-arg]  # a tuple or a list
+    if isinstance(output, dict):
+        return type(output)(**{name: _cloned(value) for name, value in output.items()})
+    return output

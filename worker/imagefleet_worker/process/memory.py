@@ -1,0 +1,70 @@
+"""Memory: keeps what a process uses from growing with the number of its jobs.
+
+The growth is no leak. Jobs of many sizes, in many threads, leave gaps in the heaps of glibc, and cycles of objects wait
+for a collection that looks at all objects of the process.
+"""
+
+import ctypes
+import gc
+import os
+import threading
+import time
+from typing import Any, Final
+
+import structlog
+
+log = structlog.get_logger(__name__)
+
+#: Seconds between two trims; each takes some milliseconds, without the interpreter's lock.
+_EVERY_S: Final = 15.0
+_M_ARENA_MAX: Final = -8  # of malloc.h
+
+
+def use_one_arena() -> None:
+    """Let all threads that start from now on share one heap, so that one fills the gaps of another.
+
+    By default glibc gives each thread a heap of its own, up to eight for each core. `MALLOC_ARENA_MAX` decides if it is
+    set.
+    """
+    mallopt: Any = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None and "MALLOC_ARENA_MAX" not in os.environ:
+        mallopt(_M_ARENA_MAX, 1)
+
+
+def leave_out_of_collections() -> None:
+    """Let collections of garbage look only at objects that are made from now on.
+
+    Python looks for all cycles when the new objects are a quarter of the old ones. Here the libraries are most of the
+    old ones: the cycles of some hundred jobs would wait, with their tensors, and a collection would stop the device.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.collect()  # so that Python counts the old objects anew: there are none
+
+
+class MemoryTrim:
+    """Gives memory that the allocator keeps for later back to the system, if the allocator is that of glibc.
+
+    glibc itself returns memory only from the end of each heap, so that a worker that has had the largest jobs once
+    would stay as large.
+    """
+
+    def __init__(self) -> None:
+        self._trim: Any = getattr(ctypes.CDLL(None), "malloc_trim", None)
+
+    def start(self) -> None:
+        """Trim every fifteen seconds from now on, in a thread of its own, for as long as the process lives."""
+        if self._trim is not None:
+            threading.Thread(target=self._run, name="memory-trim", daemon=True).start()
+
+    def trim(self) -> float:
+        """Trim now; the seconds that this took."""
+        start = time.perf_counter()
+        if self._trim is not None:
+            self._trim(0)
+        return time.perf_counter() - start
+
+    def _run(self) -> None:
+        pause = threading.Event()
+        while not pause.wait(_EVERY_S):
+            log.debug("memory trimmed", seconds=round(self.trim(), 4))
