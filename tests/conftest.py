@@ -3,19 +3,36 @@
 import os
 import signal
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 import redis as redis_py
 
-from tests.support.receiver import Receiver
-from tests.support.redis import RedisServer
-from tests.support.s3 import S3, s3_server
+from tests.support.servers.redis import RedisServer
+from tests.support.servers.s3 import S3, s3_server
+
+if TYPE_CHECKING:
+    from xdist.remote import Producer
+
+    from tests.support.scheduling import RoomScheduling
+from tests.support.servers.webhook_receiver import Receiver
+
+if TYPE_CHECKING:
+    from tests.support.models.engines import Engines
 
 
 def pytest_configure() -> None:
     """Let Ctrl-C reach the processes of the tests: a shell that runs this in the background has them ignore it."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: "Producer") -> "RoomScheduling":
+    """With `-n`, files that share a fleet run in one process."""
+    from tests.support.scheduling import RoomScheduling  # noqa: PLC0415  # there may be no pytest-xdist
+
+    return RoomScheduling(config, log)
 
 
 @pytest.fixture(autouse=True)
@@ -63,3 +80,13 @@ def receiver() -> Iterator[Receiver]:
         yield receiver
     finally:
         receiver.close()
+
+
+@pytest.fixture(scope="session")
+def engines() -> Iterator["Engines"]:
+    """Engines on the tiny pipelines, loaded once for all tests."""
+    from tests.support.models.engines import Engines  # noqa: PLC0415  # torch takes seconds; most tests do without
+
+    engines = Engines()
+    yield engines
+    engines.close()

@@ -1,145 +1,131 @@
-"""One family of the GPU benchmark: a pipeline of real size with random weights, measured through the engine."""
+"""One family of the GPU benchmark: a pipeline of real size with random weights, bare and through the engine."""
 
 import statistics
 import sys
 import time
 from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
 import torch
-from tests.benchmarks._device_clock import DeviceClock
-from tests.support.real_pipelines import make
-from tests.support.real_sizes import Sizes
+from tests.support.models.real_sizes import Sizes
 
-from imagefleet.jobs import GenerationJob
-from imagefleet_worker.device import free_memory
-from imagefleet_worker.doctor import jobs
-from imagefleet_worker.doctor.curve import Point, measure, run_at_once
-from imagefleet_worker.engine import Engine
-from imagefleet_worker.settings import EngineMode, EngineSettings, ModelSettings
+from imagefleet.contract.jobs import GenerationJob
+from imagefleet_worker.diffusion.engine import Engine
+from imagefleet_worker.hardware.torch_device import free_memory, synchronize
+from imagefleet_worker.settings import EngineSettings, ModelSettings
 
-_ROUNDS = 5
+_ROUNDS = 3
+PROMPT = "a red fox"
 Say = Callable[[str], None]
 
 
-def measure_family(family: str, sizes: Sizes, *, device: torch.device, say: Say) -> dict[str, Any]:
-    """What the benchmark prints of one family; seconds and images a second, shares of 1, bytes."""
-    started = time.perf_counter()
-    say(f"{family}: making it")
-    # CPUs are slow in bfloat16
-    pipe = make(family, sizes, device=device, dtype=torch.bfloat16 if device.type == "cuda" else torch.float32)
-    made_s = time.perf_counter() - started
-    clock = DeviceClock(device)
-    found = {
-        "off": _measure_off(pipe, sizes, clock=clock, say=say),
-        **_measure_merge(pipe, sizes, clock=clock, say=say),
-    }
-    found["merge_over_off"] = round(found["merge"]["images_per_s"] / found["off"]["images_per_s"], 3)
-    about = {
-        "parameters": {name: _parameters(part) for name, part in pipe.components.items() if _parameters(part)},
-        "size": f"{sizes.side}x{sizes.side}",
-        "steps": sizes.steps,
-        "made_s": round(made_s, 1),
-    }
-    peak = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
-    del pipe
-    free_memory()
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-    return {**about, **found, "peak_bytes": peak, "took_s": round(time.perf_counter() - started, 1)}
+class FamilyBench:
+    """Measures *pipe*, which nobody else uses, on *device*."""
 
+    def __init__(self, pipe: Any, sizes: Sizes, *, device: torch.device, say: Say) -> None:
+        self._pipe, self._sizes, self._device, self._say = pipe, sizes, device, say
 
-def _measure_off(pipe: Any, sizes: Sizes, *, clock: DeviceClock, say: Say) -> dict[str, Any]:
-    with _engine(pipe, EngineMode.OFF, sizes, clock=clock) as engine:
-        job = _job(engine, sizes)
-        run_at_once(engine, jobs.alike(job, 2))
-        say(f"mode off: {sizes.jobs} jobs")
-        return _throughput(engine, job, sizes.jobs, clock=clock)
+    def measure(self) -> dict[str, Any]:
+        """What the benchmark prints of one family: images a second, seconds, ratios."""
+        count = self._sizes.jobs
+        bare_s = self._bare_s()
+        self._say(f"bare: {bare_s:.3f} s")
+        static = count / self._best(lambda: self._call(count))
+        self._say(f"one call of {count}: {static:.3f} images/s")
+        merged = self._engine("merge", graphs="auto")
+        plain_s = self._engine("merge", graphs="off", only_single=True)["single_s"]
+        off = self._engine("off", graphs="auto", count=4)
+        return {
+            "size": f"{self._sizes.side}x{self._sizes.side}",
+            "steps": self._sizes.steps,
+            "jobs": count,
+            "bare_s": round(bare_s, 4),
+            "bare": round(1 / bare_s, 4),
+            "static": round(static, 4),
+            "off": off["images_per_s"],
+            "merge": merged["images_per_s"],
+            "single_s": merged["single_s"],
+            "single_without_graphs_s": plain_s,
+            "graphs": merged["graphs"],
+            "rows_of_a_forward": merged["rows"],
+            "warm_up_s": merged["warm_up_s"],
+            "joining_refused": merged["joining_refused"],
+            "merge_over_static": round(merged["images_per_s"] / static, 3),
+            "off_over_bare": round(off["images_per_s"] * bare_s, 3),
+            "single_over_bare": round(merged["single_s"] / bare_s, 3),
+        }
 
+    def _bare_s(self) -> float:
+        self._call(1)
+        return statistics.median(self._seconds(lambda: self._call(1)) for _ in range(_ROUNDS))
 
-def _measure_merge(pipe: Any, sizes: Sizes, *, clock: DeviceClock, say: Say) -> dict[str, Any]:
-    with _engine(pipe, EngineMode.MERGE, sizes, clock=clock) as engine:
-        job = _job(engine, sizes)
-        curve = measure(engine, job, rows=sizes.rows_each * sizes.jobs, say=say)
-        best = max(curve.points, key=lambda point: point.images_per_s)
-        say(f"mode merge: {best.jobs} jobs")
-        merged = _throughput(engine, job, best.jobs, clock=clock)
-        say("one job alone, against the bare pipeline")
-        alone_s, bare_s = _one_job(engine, pipe, job, clock=clock)
-    return {
-        "points": [_as_mapping(point) for point in curve.points],
-        "memory_ended_it": curve.is_cut,
-        "merge": merged,
-        "bare_s": round(bare_s, 4),
-        "single_overhead": round(alone_s / bare_s - 1, 4),
-        "step_overhead_ms": round((alone_s - bare_s) / sizes.steps * 1000, 3),
-    }
+    def _call(self, count: int) -> None:
+        """The pipeline as its users call it."""
+        self._pipe(
+            prompt=[PROMPT] * count,
+            width=self._sizes.side,
+            height=self._sizes.side,
+            num_inference_steps=self._sizes.steps,
+            generator=[torch.Generator("cpu").manual_seed(seed) for seed in range(count)],
+        )
 
+    def _engine(self, mode: str, *, graphs: str, count: int | None = None, only_single: bool = False) -> dict[str, Any]:
+        with self._loaded(mode, graphs) as engine:
+            started = time.perf_counter()
+            engine.warm_up()
+            warm_up_s = time.perf_counter() - started
+            single_s = statistics.median(self._seconds(lambda: self._at_once(engine, 1)) for _ in range(_ROUNDS))
+            found: dict[str, Any] = {"single_s": round(single_s, 4), "warm_up_s": round(warm_up_s, 2)}
+            self._say(f"{mode}, graphs {graphs}: warm-up {warm_up_s:.1f} s, one job {single_s:.3f} s")
+            if only_single:
+                return found
+            jobs = count or self._sizes.jobs
+            took_s = self._best(lambda: self._at_once(engine, jobs))
+            before = engine.stats()
+            self._at_once(engine, jobs)
+            after = engine.stats()
+            rows = (after["rows"] - before["rows"]) / max(1, after["forwards"] - before["forwards"])
+            captured = engine.shared.runner.graphs
+            self._say(f"{mode}: {jobs / took_s:.3f} images/s")
+            return {
+                **found,
+                "images_per_s": round(jobs / took_s, 4),
+                "rows": round(rows, 1),
+                "graphs": captured.count if captured else 0,
+                "joining_refused": bool(after["joining_refused"]),
+            }
 
-@contextmanager
-def _engine(pipe: Any, mode: EngineMode, sizes: Sizes, *, clock: DeviceClock) -> Generator[Engine]:
-    settings = EngineSettings(
-        mode=mode, max_jobs=sizes.jobs, max_rows=sizes.rows_each * sizes.jobs, max_pixels=sys.maxsize
-    )
-    with clock.watching(pipe):
-        engine = Engine(pipe, model=ModelSettings(), engine=settings, revision="random")
+    @contextmanager
+    def _loaded(self, mode: str, graphs: str) -> Generator[Engine]:
+        rows = self._sizes.rows_each * self._sizes.jobs
+        settings = EngineSettings.model_validate(
+            {"mode": mode, "cuda_graphs": graphs, "max_jobs": self._sizes.jobs, "max_rows": rows}
+            | {"max_pixels": sys.maxsize}
+        )
+        size = f"{self._sizes.side}x{self._sizes.side}"
+        engine = Engine(self._pipe, model=ModelSettings(default_size=size), engine=settings, revision="random")
         try:
             yield engine
         finally:
             engine.close()
+            free_memory()
 
+    def _at_once(self, engine: Engine, count: int) -> None:
+        """Each job from a thread of its own, as in a worker."""
+        size = {"width": self._sizes.side, "height": self._sizes.side, "steps": self._sizes.steps}
+        job = engine.check(GenerationJob(prompt=PROMPT, **size))
+        with ThreadPoolExecutor(count) as pool:
+            list(pool.map(lambda seed: engine.render(job, seed=seed, on_step=lambda _done, _total: None), range(count)))
 
-def _job(engine: Engine, sizes: Sizes) -> GenerationJob:
-    return engine.check(GenerationJob(prompt="a red fox", width=sizes.side, height=sizes.side, steps=sizes.steps))
+    def _best(self, work: Callable[[], object]) -> float:
+        work()
+        return min(self._seconds(work) for _ in range(2))
 
-
-def _throughput(engine: Engine, job: GenerationJob, count: int, *, clock: DeviceClock) -> dict[str, Any]:
-    before = engine.stats()
-    took_s, busy_s = clock.run(lambda: run_at_once(engine, jobs.alike(job, count)))
-    after = engine.stats()
-    forwards = after["forwards"] - before["forwards"]
-    return {
-        "jobs": count,
-        "images_per_s": round(count / took_s, 4),
-        "idle": round(1 - busy_s / took_s, 4),
-        "calls": int(after["calls"] - before["calls"]),
-        "forwards": int(forwards),
-        "idle_ms_per_forward": round((took_s - busy_s) / max(1, forwards) * 1000, 3),
-    }
-
-
-def _one_job(engine: Engine, pipe: Any, job: GenerationJob, *, clock: DeviceClock) -> tuple[float, float]:
-    """Seconds of one job through the engine and of the bare pipeline, taking turns; the middle of each."""
-
-    def through_engine() -> None:
-        engine.render(job, seed=0, on_step=lambda _done, _total: None)
-
-    def bare() -> None:  # a thread without a seat passes the meeting point by
-        pipe(
-            prompt=[job.prompt],
-            width=job.width,
-            height=job.height,
-            num_inference_steps=job.steps,
-            guidance_scale=job.guidance_scale,
-            generator=[torch.Generator("cpu").manual_seed(0)],
-        )
-
-    took: dict[Callable[[], None], list[float]] = {through_engine: [], bare: []}
-    for _ in range(_ROUNDS):
-        for work, seconds in took.items():
-            seconds.append(clock.run(work)[0])
-    return statistics.median(took[through_engine]), statistics.median(took[bare])
-
-
-def _as_mapping(point: Point) -> dict[str, float]:
-    return {
-        "jobs": point.jobs,
-        "rows": round(point.rows, 2),
-        "images_per_s": round(point.images_per_s, 4),
-        "latency_s": round(point.latency_s, 4),
-    }
-
-
-def _parameters(part: Any) -> int:
-    return sum(each.numel() for each in part.parameters()) if isinstance(part, torch.nn.Module) else 0
+    def _seconds(self, work: Callable[[], object]) -> float:
+        synchronize(self._device)
+        started = time.perf_counter()
+        work()
+        synchronize(self._device)
+        return time.perf_counter() - started

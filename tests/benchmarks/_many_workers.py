@@ -1,5 +1,6 @@
 """Worker processes with made-up devices (`_simulated`) on one real Redis, and what that Redis did meanwhile."""
 
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,12 +10,13 @@ from typing import NamedTuple
 import psutil
 import redis
 from tests.benchmarks._board import Board, Counts
-from tests.support.processes import start_worker, wait_until_ready
-from tests.support.redis import RedisServer
+from tests.support.fleet.processes import start_worker, wait_until_ready
+from tests.support.servers.redis import RedisServer
 
 from imagefleet import Client
-from imagefleet.queues import Keys, queue_for
-from imagefleet_worker.children import Child, stop_all
+from imagefleet.contract.queues import queue_for
+from imagefleet.store.keys import Keys
+from imagefleet_worker.supervision.child_process import ChildProcess, wait_or_kill_all
 
 #: A job as a service would send it.
 PROMPT = "a lighthouse on a cliff at dusk, oil on canvas, long brush strokes, a storm far out at sea, " * 3
@@ -38,7 +40,7 @@ class Team:
         """No workers yet; a job takes *job_s* on the device."""
         self._folder, self._server, self._job_s = folder, server, job_s
         self._board = Board(folder / "board")
-        self._workers: list[Child] = []
+        self._workers: list[ChildProcess] = []
         self.raw = redis.Redis.from_url(server.url)
         self.client = Client(server.url)
 
@@ -92,11 +94,13 @@ class Team:
 
     def close(self) -> None:
         """End the workers."""
-        stop_all(self._workers, 60)
+        for worker in self._workers:
+            worker.send(signal.SIGTERM)
+        wait_or_kill_all(self._workers, 60)
         self.client.close()
         self.raw.close()
 
-    def _start(self, index: int) -> Child:
+    def _start(self, index: int) -> ChildProcess:
         env = {
             "IMAGEFLEET_REDIS_URL": self._server.url,
             "IMAGEFLEET_MODEL_SOURCE": "simulated",
@@ -106,7 +110,7 @@ class Team:
             "SIMULATED_SLOT": str(index),
             "SIMULATED_JOB_S": str(self._job_s),
         }
-        return start_worker(env, self._folder, name=f"sim{index}", options=_OPTIONS)
+        return start_worker(env, self._folder, name=f"sim{index}", options=_OPTIONS, is_forked=False)
 
 
 @contextmanager

@@ -15,10 +15,10 @@ from typing import Any
 from PIL import Image
 from tests.benchmarks._board import Board
 
-from imagefleet.jobs import GenerationJob
-from imagefleet.results import Artifact
-from imagefleet_worker.claims import Claimed
-from imagefleet_worker.leases import Leases
+from imagefleet.contract.jobs import GenerationJob
+from imagefleet.contract.results import Artifact
+from imagefleet_worker.queue.claims import Claimed
+from imagefleet_worker.queue.leases import Leases
 
 _JOB_S = float(os.environ.get("SIMULATED_JOB_S", "0.5"))
 _STEPS = 4
@@ -30,24 +30,29 @@ class Engine:
 
     device_name = "simulated"
     revision = "simulated"
+    joining = None
 
     def __init__(self) -> None:
         self._device = threading.Lock()
         self._counting = threading.Lock()
         self._wanted = 0
-        self._on_room: Callable[[], None] = lambda: None
+        self._on_capacity: Callable[[], None] = lambda: None
 
     @classmethod
     def load(cls, *_: Any, **__: Any) -> "Engine":
         """Ready at once."""
         return cls()
 
-    def warm_up(self) -> None:
+    def warm_up(self, _calibrations: object = None) -> None:
         """Nothing is cold."""
 
     def check(self, job: GenerationJob) -> GenerationJob:
         """Any job will do."""
         return job.model_copy(update={"width": 8, "height": 8, "steps": _STEPS})
+
+    def foresee(self, _job: GenerationJob) -> list[Any]:
+        """Nothing will be otherwise than asked for."""
+        return []
 
     def render(self, job: GenerationJob, *, seed: int, on_step: Callable[[int, int], None], **_: Any) -> list[Any]:
         """Take the time of a job."""
@@ -62,13 +67,13 @@ class Engine:
             _slot.end()
         return [Image.new("RGB", (8, 8), (seed % 255, 0, 0))]
 
-    def has_room(self, *, coming: int = 0) -> bool:
+    def has_capacity(self, *, coming: int = 0, concurrency_limit: int | None = None) -> bool:
         """Whether the device is free for one more than *coming*, or will be after the step that runs."""
         return coming + self._wanted < 1
 
-    def call_when_room(self, function: Callable[[], None]) -> None:
+    def call_when_capacity(self, function: Callable[[], None]) -> None:
         """As the real one."""
-        self._on_room = function
+        self._on_capacity = function
 
     def stats(self) -> dict[str, float]:
         """For the registry of workers."""
@@ -77,7 +82,7 @@ class Engine:
     def _want(self, change: int) -> None:
         with self._counting:
             self._wanted += change
-        self._on_room()
+        self._on_capacity()
 
     def memory(self) -> dict[str, float]:
         """None."""
@@ -89,13 +94,14 @@ class Storage:
 
     def __init__(self, *_: Any) -> None: ...
 
-    def check(self) -> None:
-        """It is there."""
+    def check(self) -> bool:
+        """It is there, and knows `If-None-Match`."""
+        return True
 
-    def upload(self, job_id: str, index: int, file: Any, **_: Any) -> Artifact:
-        """Say that it is stored."""
+    def artifact_for(self, job_id: str, index: int, file: Any, *, attempt: str) -> Artifact:
+        """Where it would be stored."""
         return Artifact(
-            uri=f"s3://nowhere/{job_id}/{index}.png",
+            uri=f"s3://nowhere/{job_id}/{index}-{attempt}.png",
             media_type=f"image/{file.format}",
             format=file.format,
             width=file.width,
@@ -105,12 +111,18 @@ class Storage:
             size_bytes=len(file.data),
         )
 
-    def write_manifest(self, result: Any) -> Any:
+    def upload(self, artifact: Artifact, _data: bytes, **_: Any) -> None:
+        """It is stored."""
+
+    def write_manifest(self, result: Any, **_: Any) -> Any:
         """It was the first."""
         return result
 
     def read_manifest(self, _job_id: str) -> None:
         """There is none."""
+
+    def delete(self, _uris: Any) -> None:
+        """There is nothing."""
 
 
 def _put_in_place(name: str, **contents: Any) -> None:
@@ -128,7 +140,7 @@ def _counted_claim(self: Leases, queues: list[str]) -> Claimed | None:
     return found
 
 
-_put_in_place("engine", Engine=Engine)
-_put_in_place("storage", Storage=Storage)
-_put_in_place("group.opening", open_leader=None)  # no device group here; the real one imports torch
+_put_in_place("diffusion.engine", Engine=Engine)
+_put_in_place("storage.bucket", Storage=Storage)
+_put_in_place("group.startup", open_leader=None)  # no device group here; the real one imports torch
 Leases.claim = _counted_claim

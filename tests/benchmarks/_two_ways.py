@@ -6,28 +6,28 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
 import psutil
-from tests.support.crews import CrewProcess, running_crew
-from tests.support.fleet import Fleet
-from tests.support.processes import clean_environment
+from tests.support.fleet.fleet import Fleet
+from tests.support.fleet.processes import clean_environment
+from tests.support.fleet.supervisor_process import SupervisorProcess, running_supervisor
 from tests.support.waiting import wait_until
 
 from imagefleet import Client
-from imagefleet_worker.accelerators import chosen_seats, cuda_devices
-from imagefleet_worker.children import Child, free_port
+from imagefleet_worker.hardware.discovery import cuda_devices, parse_devices
+from imagefleet_worker.supervision.child_process import ChildProcess, free_port
 
 Job = dict[str, Any]
 #: Moments of `time.monotonic` in which each image was stored, by key.
 Stored = dict[str, float]
 
 
-def devices() -> str:
+def all_devices() -> str:
     """As many devices as there are, at most two; two processes on the CPU where there are none."""
     return ",".join(cuda_devices()[:2]) or "cpu:2"
 
@@ -35,11 +35,12 @@ def devices() -> str:
 class Guide:
     """One form of the guides' way, loaded and waiting."""
 
-    def __init__(self, fleet: Fleet, form: str, folder: Path) -> None:
+    def __init__(self, fleet: Fleet, form: str, folder: Path, *, devices: str | None = None) -> None:
         self._form, self._folder, self._orders = form, folder, 0
+        devices = devices or all_devices()
         #: What has been stored since the start.
         self.stored: Stored = {}
-        self._processes = len(chosen_seats(devices()))
+        self._processes = len(parse_devices(devices))
         options = [str(folder), str(fleet.model), form]
         if form == "accelerate":
             launch = [
@@ -54,10 +55,12 @@ class Guide:
             command = [sys.executable, "-m", "tests.benchmarks._guide", *options, "--port", str(free_port())]
             command += ["--processes", str(self._processes)]
         started = time.monotonic()
-        self.child = Child(form, command, log=folder / f"{form}.log", env={**clean_environment(), **fleet.s3.env})
+        self.child = ChildProcess(
+            form, command, log=folder / f"{form}.log", env={**clean_environment(), **fleet.s3.env}
+        )
         ready = [folder / f"{form}.ready-{rank}" for rank in range(self._processes)]
         wait_until(lambda: all(path.exists() for path in ready) or not self.child.is_running, 300)
-        assert self.child.is_running, self.child.last_words(40)
+        assert self.child.is_running, self.child.log_tail(40)
         self.start_s = time.monotonic() - started
 
         self._done = [self._open(f"{form}.done-{rank}") for rank in range(self._processes)]
@@ -136,13 +139,13 @@ class Guide:
 class Workers:
     """A fleet of `--devices` for one mode of the engine, which serves an alias of that name."""
 
-    def __init__(self, crew: CrewProcess, client: Client, mode: str, *, start_s: float) -> None:
-        self.crew, self.start_s = crew, start_s
+    def __init__(self, supervisor: SupervisorProcess, client: Client, mode: str, *, start_s: float) -> None:
+        self.supervisor, self.start_s = supervisor, start_s
         self._client, self._mode = client, mode
 
     def pause(self, *, yes: bool) -> None:
         """Stop its processes where they are, or let them go on; they hold no job then."""
-        _pause(self.crew.child.pid, yes=yes)
+        _pause(self.supervisor.child.pid, yes=yes)
 
     def submit(self, jobs: Sequence[Job]) -> list[str]:
         """Queue *jobs*."""
@@ -180,7 +183,7 @@ class Workers:
         for result in self._client.as_completed(ids, timeout_s=300):
             made += bool(result.artifacts)
             if made == len(jobs) // 2:
-                entry = self.crew.entry(_first_device())
+                entry = self.supervisor.entry(_first_device())
                 assert entry
                 assert entry.pid
                 os.kill(entry.pid, signal.SIGKILL)
@@ -198,23 +201,26 @@ def _pause(pid: int, *, yes: bool) -> None:
 
 
 def _first_device() -> str:
-    return chosen_seats(devices())[0].name
+    return parse_devices(all_devices())[0].name
 
 
 @contextmanager
-def workers(fleet: Fleet, client: Client, mode: str) -> Iterator[Workers]:
-    """Workers in *mode* that take jobs."""
+def workers(
+    fleet: Fleet, client: Client, mode: str, *, devices: str | None = None, env: Mapping[str, str] | None = None
+) -> Iterator[Workers]:
+    """Workers in *mode* that take jobs; on all devices, unless *devices* names some."""
+    devices = devices or all_devices()
     started = time.monotonic()
-    env = {
+    own = {
         "IMAGEFLEET_MODEL_ALIAS": mode,
         "IMAGEFLEET_ENGINE_MODE": mode,
         "IMAGEFLEET_LEASE_DURATION_S": "10",
         "IMAGEFLEET_LIMIT_MAX_STEPS": "200",
     }
-    with running_crew(fleet, fleet.folder / mode, devices=devices(), env=env) as crew:
-        for seat in chosen_seats(devices()):
-            crew.wait_for(seat.name, "ready", timeout_s=300)
-        yield Workers(crew, client, mode, start_s=time.monotonic() - started)
+    with running_supervisor(fleet, fleet.folder / mode, devices=devices, env={**own, **(env or {})}) as supervisor:
+        for seat in parse_devices(devices):
+            supervisor.wait_for(seat.name, "ready", timeout_s=300)
+        yield Workers(supervisor, client, mode, start_s=time.monotonic() - started)
 
 
 def _arrivals(jobs: Sequence[Job], gaps_s: Sequence[float]) -> tuple[Stored, list[Job]]:

@@ -18,8 +18,8 @@ import time
 from pathlib import Path
 
 import redis
-from tests.support.fleet import Fleet, running_fleet
-from tests.support.processes import wait_until_ready
+from tests.support.fleet.fleet import Fleet, running_fleet
+from tests.support.fleet.processes import wait_until_ready
 from tests.support.waiting import wait_until
 
 from imagefleet import Client, JobStatus
@@ -95,7 +95,11 @@ def main() -> None:
     parser.add_argument("--step-ms", type=float, default=50)
     options = parser.parse_args()
     report: dict[str, float] = {}
-    with tempfile.TemporaryDirectory() as folder, running_fleet(Path(folder)) as fleet, fleet.client() as client:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        running_fleet(Path(folder), is_forked=False) as fleet,
+        fleet.client() as client,
+    ):
         for depth in DEPTHS:
             rounds = min(options.rounds, depth // 2)
             report[f"queued_{depth}_ms"] = round(queued_ms(fleet, client, depth=depth, rounds=rounds), 2)

@@ -22,11 +22,11 @@ from typing import Any
 
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
-from tests.support.fleet import running_fleet
-from tests.support.processes import clean_environment
+from tests.support.fleet.fleet import running_fleet
+from tests.support.fleet.processes import clean_environment
 
 from imagefleet import Client
-from imagefleet_worker.children import free_port
+from imagefleet_worker.supervision.child_process import free_port
 
 CALL: dict[str, Any] = {"prompt": "a lighthouse at dawn", "width": 256, "height": 256}
 STEPS = 20
@@ -96,7 +96,9 @@ def main() -> None:
     options = parser.parse_args()
     found: dict[str, list[float]] = {"off": [], "merge": [], "overhead": [], "idle_off": [], "idle_merge": []}
     with ExitStack() as stack:
-        fleet = stack.enter_context(running_fleet(Path(stack.enter_context(tempfile.TemporaryDirectory()))))
+        fleet = stack.enter_context(
+            running_fleet(Path(stack.enter_context(tempfile.TemporaryDirectory())), is_forked=False)
+        )
         ports = {mode: free_port() for mode in ("off", "merge")}
         for mode, port in ports.items():
             env = {"IMAGEFLEET_MODEL_ALIAS": mode, "IMAGEFLEET_ENGINE_MODE": mode, "IMAGEFLEET_METRICS_PORT": str(port)}

@@ -18,8 +18,8 @@ from pathlib import Path
 
 from tests.benchmarks._stock import app as stock
 from tests.benchmarks._stock import noop
-from tests.support.fleet import Fleet, running_fleet
-from tests.support.processes import running_worker
+from tests.support.fleet.fleet import Fleet, running_fleet
+from tests.support.fleet.processes import running_worker
 
 from imagefleet import Client
 
@@ -29,11 +29,11 @@ JOB = {"prompt": "a cat", "width": 64, "height": 64, "steps": 1}
 @contextmanager
 def both_workers(folder: Path) -> Iterator[tuple[Fleet, Client]]:
     """Our worker and a stock one, on the same Redis."""
-    with running_fleet(folder) as fleet:
+    with running_fleet(folder, is_forked=False) as fleet:
         stock.conf.update(broker_url=fleet.redis.url, result_backend=fleet.redis.url)
         env = {"STOCK_REDIS_URL": fleet.redis.url}
         options = ("-P", "threads", "-c", "8", "-Q", "stock", "--loglevel", "INFO")
-        with running_worker(env, folder, name="stock", app="tests.benchmarks._stock", options=options):
+        with running_worker(env, folder, name="stock", app="tests.benchmarks._stock", options=options, is_forked=False):
             fleet.worker("ours", env={"IMAGEFLEET_LEASE_DURATION_S": "30"})
             with fleet.client() as client:
                 yield fleet, client

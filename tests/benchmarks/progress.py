@@ -19,18 +19,18 @@ from typing import Any
 import diffusers
 import redis
 import torch
-from tests.support.redis import RedisServer
-from tests.support.tiny_pipelines import build
+from tests.support.models.tiny_pipelines import build
+from tests.support.servers.redis import RedisServer
 
 from imagefleet import Client
-from imagefleet.jobs import GenerationJob
-from imagefleet.queues import Keys
-from imagefleet_worker.engine import Engine
-from imagefleet_worker.metrics import Metrics
-from imagefleet_worker.previews import Previewer
-from imagefleet_worker.progress import ProgressBoard, Reporter
+from imagefleet.contract.jobs import GenerationJob
+from imagefleet.store.keys import Keys
+from imagefleet_worker.diffusion.engine import Engine
+from imagefleet_worker.diffusion.previews import Previewer
+from imagefleet_worker.jobs.progress import AttemptProgress, ProgressPublisher
+from imagefleet_worker.jobs.progress_webhooks import UpdateWebhooks
+from imagefleet_worker.observability.metrics import Metrics
 from imagefleet_worker.settings import EngineSettings, ModelSettings
-from imagefleet_worker.updates import Updates
 
 ROUNDS = 50
 
@@ -100,9 +100,10 @@ def _run(source: str, url: str, *, side: int, steps: int, interval_s: float) -> 
         job = GenerationJob(prompt="a lighthouse", width=side, height=side, steps=steps, preview_every=1)
         job_id = client.submit(job)
         raw.hset(Keys().job(job_id), "status", "running")
-        board = ProgressBoard(raw, keys=Keys(), interval_s=0.25, on_cancel=lambda _job_id: None)
-        updates = Updates(job_id, job, attempts=1, worker="w", interval_s=5)
-        reporter = Reporter(job_id, board=board, metrics=Metrics(model="default"), updates=updates)
+        publisher = ProgressPublisher(raw, keys=Keys(), interval_s=0.25, on_cancel=lambda _job_id: None)
+        publisher.start()
+        updates = UpdateWebhooks(job_id, job, attempts=1, worker="w", interval_s=5)
+        reporter = AttemptProgress(job_id, publisher=publisher, metrics=Metrics(model="default"), updates=updates)
         listener = raw.pubsub()
         listener.subscribe(Keys().events(job_id))
         start = time.perf_counter()
@@ -110,7 +111,7 @@ def _run(source: str, url: str, *, side: int, steps: int, interval_s: float) -> 
             engine.check(job), seed=1, on_step=progress.of(reporter.step), on_preview=progress.of(reporter.preview)
         )
         seconds = time.perf_counter() - start
-        board.close()
+        publisher.stop()
         listener.close()
     spent = sum(progress.seconds) + sum(preview.seconds)
     return {

@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from tests.benchmarks._two_ways import Guide, Job, Workers, workers
-from tests.support.fleet import running_fleet
+from tests.support.fleet.fleet import running_fleet
 
 STEPS = 20
 MIXED_STEPS = (4, 8, 20, 50)
@@ -61,7 +61,7 @@ class Race:
 
     def __init__(self, stack: ExitStack, *, options: argparse.Namespace) -> None:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        fleet = stack.enter_context(running_fleet(folder))
+        fleet = stack.enter_context(running_fleet(folder, is_forked=False))
         if options.model:
             fleet.model = options.model.resolve()
         self._jobs, self._rounds, self._count = Jobs(options.size), options.rounds, options.jobs

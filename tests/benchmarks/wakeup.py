@@ -15,33 +15,33 @@ import time
 from pathlib import Path
 
 import psutil
-from tests.faults.tiny_crew import Crew, running_crew
+from tests.faults.support.tiny_workers import TinyWorkers, running_tiny_workers
 
 
-def idle_cost(crew: Crew, pid: int, seconds: float) -> tuple[float, float]:
+def idle_cost(tiny: TinyWorkers, pid: int, seconds: float) -> tuple[float, float]:
     """CPU in percent of a core, and commands a second, of a worker with nothing to do."""
     process = psutil.Process(pid)
     threading.Event().wait(3)  # the start is over
-    cpu, commands, begun = sum(process.cpu_times()[:2]), _commands(crew), time.monotonic()
+    cpu, commands, begun = sum(process.cpu_times()[:2]), _commands(tiny), time.monotonic()
     threading.Event().wait(seconds)
     took = time.monotonic() - begun
-    return 100 * (sum(process.cpu_times()[:2]) - cpu) / took, (_commands(crew) - commands - 1) / took
+    return 100 * (sum(process.cpu_times()[:2]) - cpu) / took, (_commands(tiny) - commands - 1) / took
 
 
-def wakes_ms(crew: Crew, count: int) -> list[float]:
+def wakes_ms(tiny: TinyWorkers, count: int) -> list[float]:
     """From push to start, in milliseconds, at odd moments."""
     found: list[float] = []
     for number in range(count):
         threading.Event().wait(0.05 + 0.037 * (number % 7))
         pushed_at = time.time()
-        crew.push(f"wake{number}")
-        found.append(1000 * (crew.wait_for("start", f"wake{number}")["at"] - pushed_at))
+        tiny.push(f"wake{number}")
+        found.append(1000 * (tiny.wait_for("start", f"wake{number}")["at"] - pushed_at))
     return found
 
 
-def _commands(crew: Crew) -> int:
+def _commands(tiny: TinyWorkers) -> int:
     """Commands that clients have sent; those of scripts are counted as calls of their own, so they are left out."""
-    stats = crew.raw.info("commandstats")
+    stats = tiny.raw.info("commandstats")
     scripted = {"cmdstat_time", "cmdstat_rpop", "cmdstat_zrangebyscore", "cmdstat_hget"}
     return sum(each["calls"] for name, each in stats.items() if name not in scripted)
 
@@ -52,10 +52,10 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument("--messages", type=int, default=100)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder, running_crew(Path(folder)) as crew:
-        worker = crew.start(options=())
-        cpu, commands = idle_cost(crew, worker.pid, options.seconds)
-        wakes = wakes_ms(crew, options.messages)
+    with tempfile.TemporaryDirectory() as folder, running_tiny_workers(Path(folder)) as tiny:
+        worker = tiny.start(options=())
+        cpu, commands = idle_cost(tiny, worker.pid, options.seconds)
+        wakes = wakes_ms(tiny, options.messages)
     report = {
         "idle_cpu_percent": round(cpu, 2),
         "wake_ms_p50": round(statistics.median(wakes), 2),

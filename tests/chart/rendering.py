@@ -33,9 +33,9 @@ def merged(values: Object, changes: Object) -> Object:
     return both
 
 
-def render(name: str, changes: Object | None = None, *, namespace: str = "images") -> list[Object]:
-    """All objects of the value set called *name*, with *changes*, as release `r` in *namespace*."""
-    files = chart().render(merged(values_of(name), changes or {}), name="r", namespace=namespace)
+def render(name: str, changes: Object | None = None, *, namespace: str = "images", release: str = "r") -> list[Object]:
+    """All objects of the value set called *name*, with *changes*, as *release* in *namespace*."""
+    files = chart().render(merged(values_of(name), changes or {}), name=release, namespace=namespace)
     manifests = (text for path, text in files.items() if path.endswith(".yaml"))
     return [found for text in manifests for found in yaml.safe_load_all(text) if found]
 

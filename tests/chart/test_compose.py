@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 import yaml
-from tests.chart.make_alerts import PATH as ALERTS
-from tests.chart.make_alerts import alerts
+from tests.scripts.make_alerts import PATH as ALERTS
+from tests.scripts.make_alerts import alerts
 from tests.support.needs import missing
 
 from imagefleet_worker.settings import Settings
@@ -78,7 +78,7 @@ def test_a_worker_has_longer_than_its_drain() -> None:
 
 
 def test_the_alerts_are_those_of_the_chart() -> None:
-    assert ALERTS.read_text() == alerts(), "run: python -m tests.chart.make_alerts"
+    assert ALERTS.read_text() == alerts(), "run: python -m tests.scripts.make_alerts"
 
 
 def test_prometheus_takes_its_configuration(tmp_path: Path) -> None:

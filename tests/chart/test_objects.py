@@ -71,3 +71,16 @@ def test_the_release_is_in_the_name_of_every_object() -> None:
     names = [(found["kind"], found["metadata"]["name"]) for found in render("two-models")]
     assert len(set(names)) == len(names)
     assert all(name.startswith("r-imagefleet") for _, name in names)
+
+
+@pytest.mark.parametrize("release", ["123", "1e3", "true", "no", "null", "team.images", "0x1f"])
+@pytest.mark.parametrize("name", VALUE_SETS)
+def test_any_name_of_a_release_gives_texts_and_names(name: str, release: str) -> None:
+    """YAML reads some names as numbers or booleans, and services have names without dots."""
+    for found in render(name, release=release):
+        labels = found["metadata"].get("labels", {})
+        assert all(isinstance(value, str) for value in (found["metadata"]["name"], *labels.values())), found["metadata"]
+        assert labels["app.kubernetes.io/instance"] == release
+        if found["kind"] == "Service":
+            assert "." not in found["metadata"]["name"]
+            assert all(isinstance(value, str) for value in found["spec"]["selector"].values())

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import yaml
 from helm_python.errors import HelmError
-from tests.chart import make_readme
 from tests.chart.rendering import CHART, Object, chart, merged, render, values_of
+from tests.scripts import make_chart_readme
 
 PINNED = {"repository": "example/sdxl", "revision": "0123456789abcdef0123456789abcdef01234567"}
 
@@ -19,6 +19,16 @@ def model(**changes: Any) -> Object:
 
 REFUSED = {
     "no model": ({"models": []}, "models is empty: list at least one"),
+    "misspelt setting": (
+        {"settings": {"IMAGEFLEET_STORAGE_TIMEOT_S": "3"}},
+        "IMAGEFLEET_STORAGE_TIMEOT_S is no setting: did you mean IMAGEFLEET_STORAGE_TIMEOUT_S?",
+    ),
+    "misspelt setting of a model": (
+        model(settings={"IMAGEFLEET_SPEED_COMPLIE": "true"}),
+        "IMAGEFLEET_SPEED_COMPLIE is no setting: did you mean IMAGEFLEET_SPEED_COMPILE?",
+    ),
+    "no such mode": ({"settings": {"IMAGEFLEET_ENGINE_MODE": "fast"}}, "IMAGEFLEET_ENGINE_MODE"),
+    "no such level": ({"sender": {"settings": {"IMAGEFLEET_WORKER_LOG_LEVEL": "LOUD"}}}, "IMAGEFLEET_WORKER_LOG_LEVEL"),
     "no bucket": ({"storage": {"bucket": ""}}, "storage.bucket is empty"),
     "no image": ({"image": {"repository": ""}}, "image.repository is empty"),
     "moving tag": ({"image": {"tag": "latest"}}, "image.tag is latest"),
@@ -34,6 +44,18 @@ REFUSED = {
         "a worker owns one device: set 1 and raise replicas, or make the 2 a device group with group.kind",
     ),
     "group of one": (model(group={"kind": "context"}), "needs gpus.count of 2 or more"),
+    "group that merges": (
+        model(gpus={"count": 2}, group={"kind": "context"}, settings={"IMAGEFLEET_ENGINE_MODE": "merge"}),
+        "makes one job at a time: leave it out",
+    ),
+    "groups that merge": (
+        model(gpus={"count": 2}, group={"kind": "tensor"}) | {"settings": {"IMAGEFLEET_ENGINE_MODE": "reproducible"}},
+        "IMAGEFLEET_ENGINE_MODE is reproducible",
+    ),
+    "group with the memory of one": (
+        model(gpus={"count": 4}, group={"kind": "context"}),
+        "set requests and limits that hold it 4 times",
+    ),
     "unknown group": (model(gpus={"count": 2}, group={"kind": "pipeline"}), "group/kind"),
     "prefetch to nowhere": (model(source=PINNED | {"prefetch": True}), "the volume that the Job and the pods share"),
     "alias of Flower": (model(alias="flower"), "the name of another part of the chart"),
@@ -43,13 +65,21 @@ REFUSED = {
     "relative folder": (model(source={"kind": "image", "path": "sdxl"}), "absolute folder"),
     "zero without keda": ({"autoscaling": {"by": "hpa"}}, "only KEDA can do"),
     "min over max": ({"autoscaling": {"by": "keda"}} | model(autoscaling={"min": 9}), "more than autoscaling.max"),
-    "leases of two": (
-        {"autoscaling": {"by": "keda"}, "models": [{"alias": "a", "source": PINNED}, {"alias": "b", "source": PINNED}]},
-        "counts the running jobs of all models together",
+    "keda without senders": (
+        {"autoscaling": {"by": "keda"}, "sender": {"enabled": False}},
+        "set sender.enabled=true and metrics.enabled=true",
+    ),
+    "keda without metrics": (
+        {"autoscaling": {"by": "keda"}, "metrics": {"enabled": False}},
+        "set sender.enabled=true and metrics.enabled=true",
     ),
     "prometheus nowhere": (
-        {"autoscaling": {"by": "keda", "running": "prometheus"}},
+        {"autoscaling": {"by": "keda", "unit": "seconds"}},
         "autoscaling.prometheusUrl is empty",
+    ),
+    "seconds without labels": (
+        {"autoscaling": {"by": "keda", "unit": "seconds", "prometheusUrl": "http://prometheus:9090"}},
+        "set metrics.podMonitor.enabled=true",
     ),
     "alerts on nothing": ({"metrics": {"enabled": False, "rules": {"enabled": True}}}, "need it"),
     "owned setting": (model(settings={"IMAGEFLEET_WORKER_DRAIN_S": "9"}), "set drainSeconds instead"),
@@ -78,14 +108,20 @@ def test_the_minimal_values_are_minimal() -> None:
 
 
 def test_every_value_has_a_comment() -> None:
-    paths = [value.path for value in make_readme.documented((CHART / "values.yaml").read_text().splitlines())]
+    paths = [value.path for value in make_chart_readme.documented((CHART / "values.yaml").read_text().splitlines())]
     values = yaml.safe_load((CHART / "values.yaml").read_text())
-    bare = [leaf for leaf in make_readme.leaves(values) if not any(f"{leaf}.".startswith(f"{path}.") for path in paths)]
+    bare = [
+        leaf
+        for leaf in make_chart_readme.leaves(values)
+        if not any(f"{leaf}.".startswith(f"{path}.") for path in paths)
+    ]
     assert bare == []
 
 
 def test_the_readme_is_that_of_the_values() -> None:
-    assert (CHART / "README.md").read_text() == make_readme.readme(), "run: python tests/chart/make_readme.py"
+    assert (CHART / "README.md").read_text() == make_chart_readme.readme(), (
+        "run: python -m tests.scripts.make_chart_readme"
+    )
 
 
 def test_the_schema_knows_every_value_and_no_object_is_open() -> None:

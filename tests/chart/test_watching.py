@@ -11,7 +11,7 @@ import yaml
 from tests.chart.rendering import CHART, of_kind, render
 from tests.support.needs import missing
 
-from imagefleet_worker.metrics import Metrics
+from imagefleet_worker.observability.metrics import Metrics
 
 RULE_TESTS = Path(__file__).parent / "rule_tests.yaml"
 RUNBOOK = Path(__file__).parents[2] / "docs" / "operating.md"

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.chart.rendering import VALUE_SETS, Object, environment, of_kind, pod_specs, render
@@ -11,6 +12,10 @@ from imagefleet_worker.settings import Settings
 
 #: What the keys of secrets hold.
 SECRETS = {"secret:url": "redis://127.0.0.1", "secret:secrets": "whsec_c2VjcmV0LW9mLXRoZS10ZXN0cw=="}
+
+
+#: A variable with a credential of S3.
+KEY = "AWS_ACCESS_KEY_ID"
 
 
 def workers(name: str, changes: Object | None = None) -> dict[str, Object]:
@@ -63,7 +68,28 @@ def test_senders_consume_the_webhooks_and_ask_for_no_device() -> None:
     container = spec["containers"][0]
     assert container["args"][:2] == ["-Q", "imagefleet.webhooks"]
     assert not any("gpu" in resource for part in container["resources"].values() for resource in part)
-    assert "IMAGEFLEET_STORAGE_BUCKET" not in environment(container)
+    assert "IMAGEFLEET_MODEL_ALIAS" not in environment(container)
+
+
+def test_senders_sign_links_with_a_secret_of_their_own_or_the_workers() -> None:
+    """Or with none, and without the bucket, if the chart is told that they sign none."""
+
+    def keys(**sender: Any) -> tuple[str | None, str | None]:
+        values = {"storage": {"existingSecret": "s3", "publicUrl": "https://images.example.com"}, "sender": sender}
+        container = workers("minimal", values)["r-imagefleet-sender"]["containers"][0]
+        secret = next((each["valueFrom"]["secretKeyRef"] for each in container["env"] if each["name"] == KEY), {})
+        return environment(container).get("IMAGEFLEET_STORAGE_BUCKET"), secret.get("name")
+
+    assert keys() == ("images", "s3")
+    assert keys(storageSecret="s3-reader") == ("images", "s3-reader")
+    assert keys(signLinks=False) == (None, None)
+
+
+def test_links_are_signed_for_the_public_url() -> None:
+    specs = workers("minimal", {"storage": {"publicUrl": "https://images.example.com"}})
+    for spec in specs.values():
+        assert environment(spec["containers"][0])["IMAGEFLEET_STORAGE_PUBLIC_URL"] == "https://images.example.com"
+    assert "IMAGEFLEET_STORAGE_PUBLIC_URL" not in environment(workers("minimal")["r-imagefleet-sdxl"]["containers"][0])
 
 
 def test_a_model_overrides_the_defaults_and_only_its_own() -> None:
@@ -99,6 +125,21 @@ def test_false_zero_and_nothing_override_defaults_too() -> None:
     assert "nvidia.com/gpu" not in spec["containers"][0]["resources"]["limits"]
 
 
+@pytest.mark.parametrize(
+    ("own", "device"),
+    [
+        ({}, "cuda"),
+        ({"gpus": {"count": 0}}, None),
+        ({"gpus": {"resource": "gpu.intel.com/i915"}}, None),
+        ({"settings": {"IMAGEFLEET_MODEL_DEVICE": "auto"}}, "auto"),
+    ],
+)
+def test_a_pod_that_asked_for_a_gpu_does_not_serve_on_the_cpu(own: dict[str, Any], device: str | None) -> None:
+    """A worker that is to use CUDA ends where there is none."""
+    spec = workers("minimal", {"modelDefaults": own})["r-imagefleet-sdxl"]
+    assert environment(spec["containers"][0]).get("IMAGEFLEET_MODEL_DEVICE") == device
+
+
 def test_a_cpu_model_needs_no_gpu() -> None:
     spec = workers("cpu")["r-imagefleet-tiny"]
     assert spec["tolerations"] == []
@@ -130,6 +171,21 @@ def test_worker_and_init_container_agree_on_the_folder_of_the_model() -> None:
     assert environment(fetch)["HF_HOME"] == environment(worker)["HF_HOME"] == "/models/huggingface"
     assert environment(worker)["IMAGEFLEET_MODEL_OFFLINE"] == "true"
     assert {"name": "models", "persistentVolumeClaim": {"claimName": "models"}} in spec["volumes"]
+
+
+def test_the_key_that_signs_images_is_mounted_into_workers_and_nothing_else() -> None:
+    """Not into its init container, nor into senders, and never as a variable."""
+    pods = pod_specs(render("everything"))
+    with_key = {name for name, spec in pods.items() if "c2pa" in {volume["name"] for volume in spec.get("volumes", [])}}
+    assert with_key == {"fleet-sdxl"}
+    spec = pods["fleet-sdxl"]
+    (volume,) = (volume for volume in spec["volumes"] if volume["name"] == "c2pa")
+    assert volume["secret"] == {"secretName": "c2pa", "defaultMode": 0o440}
+    (init,), (worker,) = spec["initContainers"], spec["containers"]
+    assert "c2pa" not in {mount["name"] for mount in init["volumeMounts"]}
+    (folder,) = (mount["mountPath"] for mount in worker["volumeMounts"] if mount["name"] == "c2pa")
+    assert environment(worker)["IMAGEFLEET_PROVENANCE_C2PA_KEY_FILE"] == f"{folder}/tls.key"
+    assert environment(worker)["IMAGEFLEET_PROVENANCE_C2PA_CERTIFICATE_FILE"] == f"{folder}/tls.crt"
 
 
 def test_the_trial_redis_keeps_every_job() -> None:

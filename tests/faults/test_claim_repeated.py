@@ -3,8 +3,8 @@
 import redis
 
 from imagefleet import Client
-from imagefleet.queues import Keys
-from imagefleet_worker import claims
+from imagefleet.store.keys import Keys
+from imagefleet_worker.queue import claims
 
 
 def test_a_claim_that_is_sent_twice_takes_one_message(redis_url: str) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import platform
 import signal
 import time
 from collections import Counter
@@ -12,15 +13,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.faults.pair import JOB, KEYS, LEASE_S, REDELIVERED_WITHIN_S, stopped
-from tests.support.fleet import Fleet, running_fleet
-from tests.support.processes import wait_until_ready
+from celery import Celery
+from tests.faults.support.pair import JOB, KEYS, LEASE_S, REDELIVERED_WITHIN_S, stopped
+from tests.support.fleet.fleet import Fleet, running_fleet
+from tests.support.fleet.processes import wait_until_ready
 from tests.support.waiting import wait_until
 
 from imagefleet import Client
-from imagefleet.queues import queue_for
-from imagefleet_worker.children import Child
+from imagefleet.contract.queues import REDELIVERIES_HEADER, queue_for
 from imagefleet_worker.errors import ExitCode
+from imagefleet_worker.supervision.child_process import ChildProcess
 
 TTL_S = 2
 DRAIN_S = 40
@@ -37,12 +39,12 @@ WAITING = KEYS.list_for(queue_for("default"), 5)
 
 
 @dataclass
-class Crew:
+class BreakableWorkers:
     """Workers whose device fails when it is told to, and whose results stay in Redis for two seconds."""
 
     fleet: Fleet
     client: Client
-    _workers: list[Child] = field(default_factory=list)
+    _workers: list[ChildProcess] = field(default_factory=list)
     _born: int = 0
 
     def start(self) -> None:
@@ -57,10 +59,12 @@ class Crew:
             "FAULTS_RAISE_FILE": str(self.orders(name)),
         }
         self._workers.append(
-            self.fleet.start(name, env=env, options=("-I", "tests.faults.slow_device,tests.faults.broken_device"))
+            self.fleet.start(
+                name, env=env, options=("-I", "tests.support.devices.slow_device,tests.support.devices.broken_device")
+            )
         )
 
-    def workers(self, count: int) -> list[Child]:
+    def ready(self, count: int) -> list[ChildProcess]:
         """As many workers that take jobs."""
         self._workers = [child for child in self._workers if child.is_running]
         while len(self._workers) < count:
@@ -69,7 +73,7 @@ class Crew:
             wait_until_ready(child)
         return self._workers[:count]
 
-    def others(self, worker: Child) -> list[Child]:
+    def others(self, worker: ChildProcess) -> list[ChildProcess]:
         """The running workers besides *worker*."""
         return [child for child in self._workers if child.is_running and child is not worker]
 
@@ -77,7 +81,7 @@ class Crew:
         """The file that tells the worker called *name* which error to raise."""
         return self.fleet.folder / f"raise-{name}"
 
-    def begin(self, worker: Child, *, steps: int = 100) -> str:
+    def begin(self, worker: ChildProcess, *, steps: int = 100) -> str:
         """Submit a job while no other worker runs, and wait until *worker* is in the middle of it."""
         job_id = self.client.submit(JOB, steps=steps)
 
@@ -92,28 +96,37 @@ class Crew:
         """The name of the worker that took the job last."""
         return str(self.client.get(job_id).worker).split("@")[0]
 
-    def waiting(self) -> list[str]:
-        """The ids of the jobs that wait in the queue."""
+    def messages(self) -> list[dict[str, Any]]:
+        """What waits in the queue, the next message last."""
         with self.fleet.raw() as raw:
             messages: Any = raw.lrange(WAITING, 0, -1)
-        return [json.loads(message)["headers"]["id"] for message in messages]
+        return [json.loads(message) for message in messages]
+
+    def waiting(self) -> list[str]:
+        """The ids of the jobs that wait in the queue."""
+        return [message["headers"]["id"] for message in self.messages()]
+
+    def claimed(self) -> int:
+        """The number of messages that workers hold."""
+        with self.fleet.raw() as raw:
+            return int(raw.hlen(KEYS.claims))
 
 
 @pytest.fixture(scope="module")
-def crew(tmp_path_factory: pytest.TempPathFactory) -> Generator[Crew]:
+def workers(tmp_path_factory: pytest.TempPathFactory) -> Generator[BreakableWorkers]:
     """A fleet with two workers on the way; a test that ends one starts another where it needs two."""
     with running_fleet(tmp_path_factory.mktemp("ends")) as fleet, fleet.client() as client:
-        crew = Crew(fleet, client)
-        crew.start()
-        crew.start()
-        yield crew
+        workers = BreakableWorkers(fleet, client)
+        workers.start()
+        workers.start()
+        yield workers
 
 
 @contextlib.contextmanager
-def alone(crew: Crew, worker: Child) -> Generator[None]:
+def alone(workers: BreakableWorkers, worker: ChildProcess) -> Generator[None]:
     """Let no worker but *worker* do anything while the block runs."""
     with contextlib.ExitStack() as stack:
-        for other in crew.others(worker):
+        for other in workers.others(worker):
             stack.enter_context(stopped(other))
         yield
 
@@ -135,26 +148,26 @@ class Ends:
         return len(self.heard) == count
 
 
-def test_nothing_of_ended_jobs_stays_in_redis(crew: Crew) -> None:
+def test_nothing_of_ended_jobs_stays_in_redis(workers: BreakableWorkers) -> None:
     """Whatever the end of 50 jobs, each key that is left has a time to live, and later only dead letters are left."""
-    (worker, _) = crew.workers(2)
+    (worker, _) = workers.ready(2)
     late = datetime.now(UTC) - timedelta(seconds=1)
-    with crew.fleet.raw() as raw, alone(crew, worker), raw.pubsub() as pubsub:
+    with workers.fleet.raw() as raw, alone(workers, worker), raw.pubsub() as pubsub:
         pubsub.psubscribe(KEYS.events("*"))
         ends = Ends(pubsub)
         for _ in range(20):
-            crew.client.submit(JOB, steps=2)
+            workers.client.submit(JOB, steps=2)
         for _ in range(10):
-            crew.client.submit(JOB, steps=2, scheduler="NoSuchScheduler")
+            workers.client.submit(JOB, steps=2, scheduler="NoSuchScheduler")
         for _ in range(10):
-            crew.client.submit(JOB, steps=2, deadline=late)
+            workers.client.submit(JOB, steps=2, deadline=late)
         with stopped(worker):
             for _ in range(5):
-                crew.client.cancel(crew.client.submit(JOB, steps=2))
-        running = [crew.client.submit(JOB, steps=200) for _ in range(5)]
+                workers.client.cancel(workers.client.submit(JOB, steps=2))
+        running = [workers.client.submit(JOB, steps=200) for _ in range(5)]
         for job_id in running:
-            wait_until(lambda job_id=job_id: crew.client.status(job_id) == "running", 30)
-            crew.client.cancel(job_id)
+            wait_until(lambda job_id=job_id: workers.client.status(job_id) == "running", 30)
+            workers.client.cancel(job_id)
         raw.lpush(WAITING, "no message at all")
         wait_until(lambda: ends.listen(50), 30)
         wait_until(lambda: not (raw.exists(KEYS.claims) or raw.exists(WAITING)), 10)
@@ -176,20 +189,23 @@ def keys_of_jobs(raw: Any) -> list[str]:
 
 
 def is_the_fleets(key: str) -> bool:
-    """Whether there is one such key for each queue, list or worker, however many jobs there were."""
+    """Whether there is one such key for each queue, list, worker or model, however many jobs there were."""
+    kinds = (KEYS.worker(""), KEYS.calibration(""))
     return (
-        key in {KEYS.queues, KEYS.workers} | CELERYS_OWN or key.startswith(KEYS.worker("")) or key.endswith(":number")
+        key in {KEYS.queues, KEYS.workers, KEYS.served} | CELERYS_OWN
+        or key.startswith(kinds)
+        or key.endswith(":number")
     )
 
 
-def test_a_job_that_does_not_fit_the_device_fails_alone(crew: Crew) -> None:
+def test_a_job_that_does_not_fit_the_device_fails_alone(workers: BreakableWorkers) -> None:
     """The worker says so of that job, and makes the next one."""
-    (worker, _) = crew.workers(2)
-    with alone(crew, worker):
-        crew.orders(worker.name).write_text("memory")
-        failed = crew.client.result(crew.client.submit(JOB, num_images=2), timeout_s=30)
-        crew.orders(worker.name).unlink()
-        following = crew.client.result(crew.client.submit(JOB), timeout_s=30)
+    (worker, _) = workers.ready(2)
+    with alone(workers, worker):
+        workers.orders(worker.name).write_text("memory")
+        failed = workers.client.result(workers.client.submit(JOB, num_images=2), timeout_s=30)
+        workers.orders(worker.name).unlink()
+        following = workers.client.result(workers.client.submit(JOB), timeout_s=30)
 
     assert failed.error
     assert (failed.status, failed.error.code, failed.attempts) == ("failed", "out_of_memory", 1)
@@ -197,11 +213,11 @@ def test_a_job_that_does_not_fit_the_device_fails_alone(crew: Crew) -> None:
     assert worker.is_running
 
 
-def test_a_second_ctrl_c_hands_back_at_once(crew: Crew) -> None:
+def test_a_second_ctrl_c_hands_back_at_once(workers: BreakableWorkers) -> None:
     """Long before the drain is over, with exit code 0; another worker makes the job."""
-    (worker, other) = crew.workers(2)
-    with alone(crew, worker):
-        job_id = crew.begin(worker, steps=200)
+    (worker, other) = workers.ready(2)
+    with alone(workers, worker):
+        job_id = workers.begin(worker, steps=200)
         worker.send(signal.SIGINT)
         wait_until(lambda: "press Ctrl-C again" in worker.output(), 10)
         assert worker.is_running
@@ -209,47 +225,69 @@ def test_a_second_ctrl_c_hands_back_at_once(crew: Crew) -> None:
         worker.send(signal.SIGINT)
         assert worker.wait(10) == ExitCode.OK
         ended_s = time.monotonic() - start
-        assert crew.waiting() == [job_id]
+        assert workers.waiting() == [job_id]
     print(f"measured the second Ctrl-C, until the process has ended: {ended_s:.1f} s")
-    crew.start()  # for the next test, while the job is made
+    workers.start()  # for the next test, while the job is made
 
     assert ended_s < LEASE_S
-    result = crew.client.result(job_id, timeout_s=60)
+    result = workers.client.result(job_id, timeout_s=60)
     assert (result.status, result.attempts, str(result.worker).split("@")[0]) == ("succeeded", 2, other.name)
 
 
-def test_a_broken_device_ends_the_process(crew: Crew) -> None:
+def test_a_broken_device_ends_the_process(workers: BreakableWorkers) -> None:
     """With a code of its own; the job is made by another worker."""
-    (worker, other) = crew.workers(2)
-    with alone(crew, worker):
-        job_id = crew.begin(worker)
-        crew.orders(worker.name).write_text("accelerator")
+    (worker, other) = workers.ready(2)
+    with alone(workers, worker):
+        job_id = workers.begin(worker)
+        workers.orders(worker.name).write_text("accelerator")
         assert worker.wait(20) == ExitCode.DEVICE_FAULT == 74
         start = time.monotonic()
-    wait_until(lambda: crew.holder(job_id) == other.name, 30)
+    wait_until(lambda: workers.holder(job_id) == other.name, 30)
     taken_s = time.monotonic() - start
     print(f"measured a broken device, until another has the job: {taken_s:.1f} s")
 
     assert taken_s < REDELIVERED_WITHIN_S
     assert "illegal memory access" in worker.output()
-    result = crew.client.result(job_id, timeout_s=60)
+    result = workers.client.result(job_id, timeout_s=60)
     assert (result.status, result.attempts) == ("succeeded", 2)
 
 
-def test_ctrl_c_drains(crew: Crew) -> None:
+def test_ctrl_c_drains(workers: BreakableWorkers) -> None:
     """The worker says what it waits for, ends the running job, takes no other, and exits with 0."""
-    (worker,) = crew.workers(1)
-    with alone(crew, worker):
-        job_id = crew.begin(worker)
+    (worker,) = workers.ready(1)
+    with alone(workers, worker):
+        job_id = workers.begin(worker)
         worker.send(signal.SIGINT)
         wait_until(lambda: "imagefleet: draining" in worker.output(), 10)
-        untouched = crew.client.submit(JOB)
-        result = crew.client.result(job_id, timeout_s=60)
+        untouched = workers.client.submit(JOB)
+        result = workers.client.result(job_id, timeout_s=60)
         code = worker.wait(20)
 
-        assert crew.waiting() == [untouched]
+        assert workers.waiting() == [untouched]
     (line,) = [line for line in worker.output().splitlines() if line.startswith("imagefleet: draining")]
     assert line == (
-        f"imagefleet: draining, 1 jobs running, at most {DRAIN_S} s; press Ctrl-C again to hand them back at once"
+        f"imagefleet: draining, 1 job running, at most {DRAIN_S} s; press Ctrl-C again to hand them back at once"
     )
     assert (result.status, result.attempts, code) == ("succeeded", 1, ExitCode.OK)
+
+
+def test_a_drain_hands_back_at_once_what_has_not_begun(workers: BreakableWorkers) -> None:
+    """What Celery holds for a rate limit does not wait for the job that runs, and counts no redelivery."""
+    (worker,) = workers.ready(1)
+    with alone(workers, worker), Celery("foreign", broker=workers.fleet.redis.url, set_as_current=False) as app:
+        name = f"{worker.name}@{platform.node()}"
+        assert app.control.rate_limit("imagefleet.generate", "1/h", destination=[name], reply=True, timeout=5)
+        running = workers.begin(worker, steps=200)
+        held = workers.client.submit_many([JOB] * 3)
+        wait_until(lambda: workers.claimed() == 4, 10)
+        start = time.monotonic()
+        worker.send(signal.SIGTERM)
+        wait_until(lambda: workers.waiting() == held[::-1], 10)
+        print(f"measured SIGTERM, until what has not begun is back: {time.monotonic() - start:.1f} s")
+
+        assert workers.client.status(running) == "running"
+        assert {workers.client.status(job_id) for job_id in held} == {"queued"}
+        assert not any(REDELIVERIES_HEADER in message["headers"] for message in workers.messages())
+        assert workers.client.result(running, timeout_s=60).status == "succeeded"
+        assert worker.wait(20) == ExitCode.OK
+        assert workers.claimed() == 0

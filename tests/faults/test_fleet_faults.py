@@ -4,6 +4,7 @@ Each test breaks one of two workers or what they lean on, and looks at what a us
 `measured` (pytest -rP shows them) are where the table in docs/faults.md has its times from.
 """
 
+import hashlib
 import json
 import shutil
 import signal
@@ -13,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from tests.faults.pair import (
+from tests.faults.support.pair import (
     DEVICE_TIMEOUT_S,
     DRAIN_S,
     JOB,
@@ -25,12 +26,13 @@ from tests.faults.pair import (
     running_pair,
     stopped,
 )
-from tests.support.flaky_s3 import FAIR, Weather
-from tests.support.processes import wait_until_ready
+from tests.support.fleet.processes import wait_until_ready
+from tests.support.servers.flaky_s3_proxy import FAIR, Fault, Weather
 from tests.support.waiting import wait_until
 
-from imagefleet import JobNotFound, JobStatus, QueueUnavailable, deadletters
-from imagefleet.deadletters import DeadLetter
+from imagefleet import JobNotFound, JobStatus, QueueUnavailable
+from imagefleet.store import dead_letters
+from imagefleet.store.dead_letters import DeadLetter
 from imagefleet.webhooks import Event
 from imagefleet_worker.errors import ExitCode
 
@@ -49,7 +51,7 @@ def pair(_fleet: Pair) -> Generator[Pair]:
     """Two workers that are up, and everything round them in order again when the test is over."""
     _fleet.workers()
     yield _fleet
-    _fleet.s3.weather = FAIR
+    _fleet.s3.weather, _fleet.s3.holds_answers_of = FAIR, ""
     _fleet.hang_file.unlink(missing_ok=True)
     _fleet.renew()  # while the next test begins
 
@@ -94,6 +96,34 @@ def test_a_worker_that_was_stopped_past_its_lease_reports_nothing(pair: Pair) ->
     assert pair.webhooks(result) == 1
 
 
+def test_a_worker_that_was_stopped_in_the_middle_of_an_upload_leaves_what_the_other_stored(pair: Pair) -> None:
+    """It begins no further upload, and removes the object whose upload was on its way. Its files have other bytes."""
+    stopped_one = pair.start(env={"IMAGEFLEET_ENCODING_PNG_LEVEL": "9"})
+    wait_until_ready(stopped_one)
+    first, second = pair.workers()
+    uploads = pair.s3.counts[Fault.DELAY]
+    with stopped(first), stopped(second):
+        pair.s3.weather = Weather(delay=1, delay_s=3 * LEASE_S)
+        job_id = pair.client.submit(JOB, steps=4, num_images=2, webhook=WEBHOOK)
+        wait_until(lambda: pair.s3.counts[Fault.DELAY] > uploads, 30)
+        stopped_one.send(signal.SIGSTOP)
+        pair.s3.weather = FAIR
+    try:
+        result = pair.the_one_result(job_id)
+        named = set(pair.keys(job_id))
+        wait_until(lambda: set(pair.keys(job_id)) - named, 20)  # S3 has what the stopped one had sent
+    finally:
+        stopped_one.send(signal.SIGCONT)
+    wait_until(lambda: says_that_it_left(stopped_one.output(), job_id), 20)
+
+    assert pair.the_one_result(job_id) == result
+    assert str(result.worker).split("@")[0] in {first.name, second.name}
+    for artifact in result.artifacts:
+        stored = pair.object(artifact.uri.split(f"{pair.fleet.s3.bucket}/")[1])["Body"].read()
+        assert hashlib.sha256(stored).hexdigest() == artifact.sha256
+    stopped_one.kill()
+
+
 def says_that_it_left(log: str, job_id: str) -> bool:
     """The log says that the job was left to another worker."""
     return any("job left to another worker" in line and job_id in line for line in log.splitlines())
@@ -103,11 +133,11 @@ def test_a_redelivered_job_whose_manifest_exists_makes_no_image(pair: Pair) -> N
     """The worker died between the manifest and the record of the end: the next one publishes what is there."""
     victim, other = pair.workers()
     with stopped(other):
+        pair.s3.holds_answers_of = "/result.json"
         job_id = pair.begin(victim)
-        pair.fleet.redis.pause()
         wait_until(lambda: f"images/{job_id}/result.json" in pair.keys(job_id), 30)
         victim.kill()
-        pair.fleet.redis.resume()
+        pair.s3.holds_answers_of = ""
     before = {key: pair.object(key)["LastModified"] for key in pair.keys(job_id)}
     start = time.monotonic()
 
@@ -143,39 +173,95 @@ def test_a_job_that_kills_each_worker_is_put_aside(pair: Pair) -> None:
         letters = [DeadLetter.model_validate_json(text) for text in raw.hvals(KEYS.dead)]
         (letter,) = [letter for letter in letters if letter.job_id == job_id]
         assert (letter.reason, letter.attempts) == ("poisoned", 2)
+        assert all(f"{number}. {child.name}@" in letter.message for number, child in ((1, victim), (2, other)))
+        assert letter.message.count("with no other job, at step ") == 2
         assert json.loads(json.loads(letter.original)["body"])[1]["job"]["prompt"] == JOB["prompt"]
-        assert raw.execute_command(*deadletters.replay(KEYS, letter)) == 1
+        assert raw.execute_command(*dead_letters.replay(KEYS, letter)) == 1
         wait_until(lambda: raw.exists(KEYS.job(job_id)), 30)
     assert pair.client.result(job_id, timeout_s=60).status == JobStatus.SUCCEEDED
 
 
-def test_s3_that_is_away_for_a_while_delays_a_job(pair: Pair) -> None:
-    """The job waits in Redis for its next attempt, in nobody's hands."""
-    victim, _ = pair.workers()
-    pair.s3.weather = Weather(slow_down=1)
-    job_id = pair.client.submit(JOB, steps=4, webhook=WEBHOOK)
-    with pair.fleet.raw() as raw:
-        wait_until(lambda: raw.zcard(KEYS.delayed), 30)
-        assert not pair.claimed(job_id)
-    pair.s3.weather = FAIR
-    start = time.monotonic()
-
-    result = pair.the_one_result(job_id)
+def test_s3_that_is_away_for_a_while_costs_no_second_render(pair: Pair) -> None:
+    """The images wait on disk, in the hands of their worker; only their upload is tried again."""
+    victim, other = pair.workers()
+    with stopped(other):
+        pair.s3.weather = Weather(slow_down=1)
+        job_id = pair.client.submit(JOB, steps=4, num_images=2, webhook=WEBHOOK)
+        wait_until(lambda: victim.output().count("waiting for S3") >= 3, 30)
+        assert pair.spooled(job_id)
+        assert pair.claimed(job_id)
+        pair.s3.weather = FAIR
+        start = time.monotonic()
+        result = pair.the_one_result(job_id)
 
     measured("S3 well again, until the job has succeeded", time.monotonic() - start)
-    assert result.attempts > 1
+    assert (result.attempts, pair.renders_repeated(job_id), pair.spooled(job_id)) == (1, 0, [])
     assert victim.is_running
 
 
-def test_s3_that_refuses_fails_a_job_at_once(pair: Pair) -> None:
-    """No retry can mend a permission."""
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_a_worker_that_ends_while_s3_is_away_leaves_its_images_to_the_next(pair: Pair, how: signal.Signals) -> None:
+    """On the same machine nothing is rendered again, after a drain and after a crash."""
+    victim, other = pair.workers()
+    with stopped(other):
+        pair.s3.weather = Weather(slow_down=1)
+        job_id = pair.client.submit(JOB, steps=4, webhook=WEBHOOK)
+        wait_until(lambda: pair.spooled(job_id), 30)
+        victim.send(how)
+        wait_until(lambda: not victim.is_running, 30)
+    pair.wait_for_holder(job_id, other)
+    pair.s3.weather = FAIR
+
+    result = pair.the_one_result(job_id)
+
+    assert str(result.worker).startswith(f"{victim.name}@")  # who made the images
+    assert (result.attempts, pair.renders_repeated(job_id), pair.spooled(job_id)) == (2, 0, [])
+
+
+def test_nothing_is_claimed_while_the_spool_is_full(pair: Pair) -> None:
+    """The device would make images that nobody can keep."""
+    small = pair.start(env={"IMAGEFLEET_STORAGE_SPOOL_MB": "0.001"})
+    wait_until_ready(small)
+    with stopped(pair.workers()[0]), stopped(pair.workers()[1]):
+        pair.s3.weather = Weather(slow_down=1)
+        first = pair.client.submit(JOB, steps=4, webhook=WEBHOOK)
+        wait_until(lambda: pair.spooled(first), 30)
+        second = pair.client.submit(JOB, steps=4, webhook=WEBHOOK)
+        tries = small.output().count("waiting for S3")
+        wait_until(lambda: small.output().count("waiting for S3") >= tries + 2, 30)
+        assert pair.client.status(second) == JobStatus.QUEUED
+        pair.s3.weather = FAIR
+
+        assert [pair.the_one_result(job_id).attempts for job_id in (first, second)] == [1, 1]
+    small.kill()
+
+
+def test_a_job_whose_images_nobody_took_for_its_time_fails(pair: Pair) -> None:
+    """By the clock; its files are removed from the disk."""
+    short = pair.start(env={"IMAGEFLEET_WORKER_RETRY_FOR_S": "2"})
+    wait_until_ready(short)
+    with stopped(pair.workers()[0]), stopped(pair.workers()[1]):
+        pair.s3.weather = Weather(slow_down=1)
+        job_id = pair.client.submit(JOB, steps=4)
+        wait_until(lambda: pair.spooled(job_id), 30)
+
+        result = pair.client.result(job_id, timeout_s=30)
+
+    assert result.error
+    assert (result.error.code, result.attempts, pair.spooled(job_id)) == ("storage_unavailable", 1, [])
+    short.kill()
+
+
+def test_s3_that_refuses_fails_a_job_after_one_more_try(pair: Pair) -> None:
+    """The worker that was refused may have been at fault; where all are refused, no retry helps."""
     pair.s3.weather = Weather(denied=1)
+    wait_until(lambda: [each.state for each in pair.client.workers()] == ["ready", "ready"], 10)
     start = time.monotonic()
     result = pair.client.result(pair.client.submit(JOB, steps=4), timeout_s=30)
     measured("S3 refuses, until the job has failed", time.monotonic() - start)
 
     assert result.error
-    assert (result.error.code, result.error.retryable, result.attempts) == ("storage_refused", False, 1)
+    assert (result.error.code, result.error.retryable, result.attempts) == ("storage_refused", False, 2)
 
 
 def test_a_restart_of_redis_costs_no_job(pair: Pair) -> None:
@@ -214,7 +300,10 @@ def test_a_redis_that_comes_back_empty_loses_what_it_held_and_no_worker(pair: Pa
 
 
 def test_a_job_that_ends_while_redis_is_away_has_succeeded(pair: Pair) -> None:
-    """Its end is recorded when Redis is back, five seconds after it went."""
+    """Its images are stored and its end is recorded when Redis is back, five seconds after it went.
+
+    Its lease may be another's by then for all that its worker knows; so nothing is written meanwhile.
+    """
     victim, other = pair.workers()
     with stopped(other):
         job_id = pair.begin(victim)
@@ -223,7 +312,6 @@ def test_a_job_that_ends_while_redis_is_away_has_succeeded(pair: Pair) -> None:
         with pytest.raises(QueueUnavailable):
             pair.client.submit(JOB)
         measured("submit to a Redis that is away, until the error", time.monotonic() - gone)
-        wait_until(lambda: f"images/{job_id}/result.json" in pair.keys(job_id), 30)
         wait_until(lambda: time.monotonic() - gone > 5)
         pair.fleet.redis.start()
         start = time.monotonic()
@@ -345,7 +433,7 @@ def test_a_job_that_nobody_waits_for_any_more_expires(pair: Pair) -> None:
     result = pair.client.result(job_id, timeout_s=30)
 
     assert result.status == JobStatus.EXPIRED
-    assert Event.of(result).type == "job.expired"
+    assert Event.for_result(result).type == "job.expired"
     assert pair.webhooks(result) == 1
     assert not pair.keys(job_id)
 

@@ -2,20 +2,21 @@
 
 import itertools
 import signal
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from tests.support.fleet import Fleet, running_fleet
-from tests.support.groups import end_group, group_environment, has_ended, program, ranks, start_group
-from tests.support.processes import wait_until_ready
-from tests.support.tiny_pipelines import build
+from tests.support.fleet.device_groups import end_group, group_environment, has_ended, program, ranks, start_group
+from tests.support.fleet.fleet import Fleet, running_fleet
+from tests.support.fleet.processes import clean_environment, wait_until_ready
+from tests.support.models.tiny_pipelines import build
 from tests.support.waiting import wait_until
 
 from imagefleet import Client
-from imagefleet.results import JobStatus
-from imagefleet_worker.children import Child
+from imagefleet.contract.results import JobStatus
 from imagefleet_worker.errors import ExitCode
+from imagefleet_worker.supervision.child_process import ChildProcess, free_port
 
 JOB = {"prompt": "a lighthouse at dusk", "seed": 3}
 TIMEOUT_S = 5
@@ -38,7 +39,7 @@ def client(fleet: Fleet) -> Iterator[Client]:
 class Group:
     """A group that takes jobs, and its ranks."""
 
-    def __init__(self, child: Child) -> None:
+    def __init__(self, child: ChildProcess) -> None:
         self.child = child
         self.ranks = ranks(child)
 
@@ -185,3 +186,25 @@ def test_a_worker_without_ranks_says_how_to_start_a_group(fleet: Fleet) -> None:
     worker = fleet.start("alone", env=group_environment("context"))
     assert worker.wait(90) == ExitCode.SETTINGS_INVALID
     assert "start the worker with python -m imagefleet_worker.group" in worker.output()
+
+
+def test_up_serves_a_model_by_a_group_and_leaves_no_rank(fleet: Fleet, tmp_path: Path) -> None:
+    ports = ["--redis-port", str(free_port()), "--s3-port", str(free_port())]
+    options = ["--model", str(fleet.model), "--data", str(tmp_path / "data"), *ports]
+    command = [sys.executable, "-c", "from imagefleet.cli import main; main()", "up", *options]
+    small = {"IMAGEFLEET_MODEL_DEFAULT_STEPS": "2", "IMAGEFLEET_MODEL_DEFAULT_SIZE": "64x64"}
+    env = {**clean_environment(), **group_environment("context"), **small, "CUDA_VISIBLE_DEVICES": ""}
+    env |= {"IMAGEFLEET_GROUP_SIZE": "2", "IMAGEFLEET_ENGINE_MODE": "off"}
+    up = ChildProcess("up", command, log=tmp_path / "up.log", env=env)
+    try:
+        wait_until(lambda: not up.is_running or "imagefleet submit" in up.output(), 150)
+        assert up.is_running, up.log_tail()
+        members = ranks(up)
+        assert sorted(members) == [0, 1]
+        with Client(f"redis://127.0.0.1:{ports[1]}/0") as client:
+            client.result(client.submit(JOB), timeout_s=60).raise_for_status()
+        up.send(signal.SIGINT)
+        assert up.wait(60) == 0
+        assert all(has_ended(process) for process in members.values())
+    finally:
+        up.stop(30)

@@ -9,26 +9,30 @@ from collections.abc import Generator, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import kombu.pools
 import pytest
 import redis
+from celery import Celery
 from redis.sentinel import MasterNotFoundError, Sentinel
+from tests.support.fleet.processes import running_worker, start_worker
 from tests.support.needs import missing
-from tests.support.processes import running_worker, start_worker
-from tests.support.receiver import Receiver
+from tests.support.servers.webhook_receiver import Receiver
 from tests.support.waiting import wait_until
 
 from imagefleet import AsyncClient, Client, JobStatus, QueueUnavailable
-from imagefleet.queues import WEBHOOK_QUEUE, Keys
-from imagefleet.settings import ClientSettings
-from imagefleet_worker.children import Child, free_port
-from imagefleet_worker.connections import connect
-from imagefleet_worker.embedded_redis import EmbeddedRedis
+from imagefleet.client.settings import ClientSettings
+from imagefleet.contract.queues import WEBHOOK_QUEUE
+from imagefleet.store.keys import Keys
+from imagefleet_worker.local.redis_server import EmbeddedRedis
+from imagefleet_worker.queue.redis_client import connect
 from imagefleet_worker.settings import RedisSettings
+from imagefleet_worker.supervision.child_process import ChildProcess, free_port
 
 pytestmark = pytest.mark.timeout(60)
 MASTER = "fleet"
 #: A sender of webhooks is a whole worker without a model; it claims with two seconds of lease.
 SENDER = ("-Q", WEBHOOK_QUEUE, "-c", "2", "--without-mingle", "--without-gossip")
+WITH_OWN_TASKS = ("-Q", f"{WEBHOOK_QUEUE},own", "-c", "2", "-I", "tests.support.celery_tasks")
 QUICK = {
     "IMAGEFLEET_LEASE_DURATION_S": "2",
     "IMAGEFLEET_REDIS_SOCKET_TIMEOUT_S": "2",
@@ -111,7 +115,7 @@ def is_ended(raw: "redis.Redis", keys: Keys) -> bool:
     return not (raw.exists(*keys.lists(WEBHOOK_QUEUE)) or raw.zcard(keys.leases) or raw.hlen(keys.claims))
 
 
-def assert_serves(env: Mapping[str, str], folder: Path, receiver: Receiver, *, raw: "redis.Redis") -> Child:
+def assert_serves(env: Mapping[str, str], folder: Path, receiver: Receiver, *, raw: "redis.Redis") -> ChildProcess:
     """A client's message is taken by a worker and ended, both with *env*; gives the worker, which has ended."""
     keys = ClientSettings.from_env(env).keys
     with running_worker(env, folder, options=SENDER) as worker, client_of(env) as client:
@@ -120,7 +124,7 @@ def assert_serves(env: Mapping[str, str], folder: Path, receiver: Receiver, *, r
         wait_until(lambda: is_ended(raw, keys), 5)
         assert asyncio.run(status_of(env, job_id)) is client.status(job_id) is JobStatus.CANCELED
     assert [each.event.data.id for each in receiver.requests] == [job_id]
-    assert worker.exit_code == 0, worker.last_words(30)
+    assert worker.exit_code == 0, worker.log_tail(30)
     return worker
 
 
@@ -169,7 +173,7 @@ def test_a_server_that_nobody_vouches_for_is_refused(tls: tuple[Server, int], tm
     worker = start_worker(env, tmp_path, options=SENDER)
     try:
         wait_until(lambda: "certificate verify failed" in worker.output().lower() or not worker.is_running, 14)
-        assert "certificate verify failed" in worker.output().lower(), worker.last_words(20)
+        assert "certificate verify failed" in worker.output().lower(), worker.log_tail(20)
         assert " ready." not in worker.output()
     finally:
         worker.kill()
@@ -177,7 +181,7 @@ def test_a_server_that_nobody_vouches_for_is_refused(tls: tuple[Server, int], tm
 
 @pytest.mark.parametrize("may_track", [True, False])
 def test_a_user_who_may_only_use_our_prefix_is_enough(tmp_path: Path, receiver: Receiver, may_track: bool) -> None:  # noqa: FBT001  # pytest's
-    """With the doorbell's CLIENT TRACKING, and without where the user may not even that; no other key is written."""
+    """With CLIENT TRACKING for the notifier, and without if the user may not use that; no other key is written."""
     rights = ["~fx:*", "&*", "+@all", "-@admin", "-@dangerous", "+info", *([] if may_track else ["-client|tracking"])]
     with running(tmp_path / "redis") as server, redis.Redis.from_url(server.url, decode_responses=True) as raw:
         raw.execute_command("ACL", "SETUSER", "fx", "on", ">word", *rights)
@@ -185,7 +189,7 @@ def test_a_user_who_may_only_use_our_prefix_is_enough(tmp_path: Path, receiver: 
 
         worker = assert_serves(env, tmp_path, receiver, raw=raw)
 
-        assert ("does not tell of changes" in worker.output()) is not may_track
+        assert ("sends no notifications" in worker.output()) is not may_track
         assert all(key.startswith("fx:") for key in raw.scan_iter()), list(raw.scan_iter())
         assert [entry for entry in raw.acl_log() if "tracking" not in str(entry["object"])] == []
 
@@ -202,7 +206,7 @@ def sentinel(folder: Path, master: Server) -> Generator[int]:
         f"sentinel failover-timeout {MASTER} 2000",
     ]
     (folder / "sentinel.conf").write_text("\n".join(lines) + "\n")
-    child = Child("sentinel", ["redis-server", f"{folder}/sentinel.conf", "--sentinel"], log=folder / "log")
+    child = ChildProcess("sentinel", ["redis-server", f"{folder}/sentinel.conf", "--sentinel"], log=folder / "log")
     try:
         with redis.Redis(port=port, socket_timeout=1, decode_responses=True) as asked:
             wait_until(lambda: knows_a_replica(asked), 20)
@@ -228,27 +232,49 @@ def has_followed(port: int, replica: Server) -> bool:
         return False
 
 
-def test_a_master_that_dies_is_followed_to_its_replica(tmp_path: Path, receiver: Receiver) -> None:
-    """A message is taken through sentinels, the master is killed, and the same worker and client go on."""
+def ask_through(url: str) -> list[str]:
+    """Have the worker run a task of its own and answer a broadcast, through sentinels: what a new Celery app gets."""
+    options = {"master_name": MASTER}
+    kombu.pools.reset()  # connections of an earlier app are not ours to mend
+    with Celery("foreign", broker=url, backend=url, set_as_current=False) as app:
+        app.conf.update(broker_transport_options=options, result_backend_transport_options=options)
+        total = app.send_task("own.add", [20, 22], queue="own").get(timeout=20)
+        (reply,) = app.control.ping(timeout=10, limit=1)
+        return [str(total), *(each["ok"] for each in reply.values())]
+
+
+@pytest.mark.parametrize("way", ["dies", "is demoted"])
+def test_a_master_that_goes_is_followed_to_its_replica(tmp_path: Path, receiver: Receiver, way: str) -> None:
+    """A message is taken through sentinels, the master goes, and the same worker and client go on.
+
+    So do results in Celery's backend, and remote control, whose broadcasts go another way than messages.
+    """
     with ExitStack() as stack:
         master = stack.enter_context(running(tmp_path / "master"))
         replica = stack.enter_context(running(tmp_path / "replica", "--replicaof", f"127.0.0.1 {master.port}"))
         port = stack.enter_context(sentinel(tmp_path / "sentinel", master))
         env = environment(f"sentinel://127.0.0.1:{port}/0", SENTINEL_MASTER=MASTER)
-        worker = stack.enter_context(running_worker(env, tmp_path, options=SENDER))
+        worker = stack.enter_context(running_worker(env, tmp_path, options=WITH_OWN_TASKS))
         client = stack.enter_context(client_of(env))
         raw = stack.enter_context(redis.Redis.from_url(replica.url, decode_responses=True))
         first = submit_and_cancel(client, receiver)
         receiver.wait_for(1, 10)
         wait_until(lambda: is_ended(raw, Keys()), 5)
         assert asyncio.run(status_of(env, first)) is JobStatus.CANCELED
+        assert ask_through(env["IMAGEFLEET_REDIS_URL"]) == ["42", "pong"]
 
-        master.kill()
+        if way == "dies":
+            master.kill()
+        else:  # it stays up; for some seconds nobody has told it that it is a replica now
+            with redis.Redis(port=port) as asked, redis.Redis.from_url(master.url, decode_responses=True) as old:
+                asked.execute_command("SENTINEL", "FAILOVER", MASTER)
+                wait_until(lambda: old.role()[0] == "slave", 30)
         wait_until(lambda: has_followed(port, replica), 15)
         second = submit_and_cancel(client, receiver)
 
         receiver.wait_for(2, 15)
         wait_until(lambda: is_ended(raw, Keys()), 5)
+        assert ask_through(env["IMAGEFLEET_REDIS_URL"]) == ["42", "pong"]
         assert worker.is_running
         assert [each.event.data.id for each in receiver.requests] == [first, second]
 

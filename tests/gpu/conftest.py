@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 import torch
-from tests.support.real_pipelines import make
-from tests.support.real_sizes import REAL, SMALL
+from tests.support.models.real_pipelines import make
+from tests.support.models.real_sizes import REAL, SMALL
 
-from imagefleet_worker.device import free_memory
-from imagefleet_worker.engine import Engine
+from imagefleet_worker.diffusion.engine import Engine
+from imagefleet_worker.hardware.torch_device import free_memory
 from imagefleet_worker.settings import EngineSettings, ModelSettings
 
 #: `cpu` runs these tests on the same architectures scaled down: it proves the tests, not the device.
@@ -52,12 +52,13 @@ def engine_on() -> Iterator[MakeEngine]:
     """Engines on a given pipeline, which get it back when the test ends."""
     with ExitStack() as stack:
 
-        def make_engine(pipe: Any, mode: str, *, jobs: int = 4) -> Engine:
+        def make_engine(pipe: Any, mode: str, *, size: str, jobs: int = 4) -> Engine:
             settings = EngineSettings.model_validate(
                 {"mode": mode, "max_jobs": jobs, "max_rows": 2 * jobs, "max_pixels": 2**40, "reproducible_rows": 4}
             )
-            engine = Engine(pipe, model=ModelSettings(), engine=settings, revision="random")
+            engine = Engine(pipe, model=ModelSettings(default_size=size), engine=settings, revision="random")
             stack.callback(engine.close)
+            engine.warm_up()
             return engine
 
         yield make_engine

@@ -1,6 +1,5 @@
 """On the device too, a job's images do not depend on the jobs beside it; and they survive a full device."""
 
-import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -8,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 from tests.gpu.conftest import DEVICE, SIZES, MakeEngine
-from tests.support.engines import Pixels
-from tests.support.real_pipelines import make
+from tests.support.models.engines import Pixels
+from tests.support.models.real_pipelines import make
 
-from imagefleet.jobs import GenerationJob
-from imagefleet_worker.doctor import jobs
-from imagefleet_worker.engine import Engine
+from imagefleet.contract.jobs import GenerationJob
+from imagefleet_worker.diffusion.engine import Engine
+from imagefleet_worker.doctor import sample_jobs
 from imagefleet_worker.errors import OutOfMemory
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # torch arrays in numpy
@@ -26,7 +25,7 @@ CLOSE = 0.1
 def made(engine: Engine, family: str) -> list[GenerationJob]:
     """Jobs that differ in seed, prompt, guidance and steps."""
     side = SIZES[family].side
-    return jobs.different(engine.check(GenerationJob(prompt="a red fox", width=side, height=side, steps=3)), COUNT)
+    return sample_jobs.mixed(engine.check(GenerationJob(prompt="a red fox", width=side, height=side, steps=3)), COUNT)
 
 
 def pixels(engine: Engine, job: GenerationJob, on_step: Callable[[int, int], None] = lambda _d, _t: None) -> Pixels:
@@ -35,15 +34,13 @@ def pixels(engine: Engine, job: GenerationJob, on_step: Callable[[int, int], Non
 
 
 def at_once(engine: Engine, some: list[GenerationJob]) -> list[Pixels]:
-    """All after their first step together, so that the rest of their forwards can be joined."""
-    start = threading.Barrier(len(some))
+    """All come to the device in one moment, so that their forwards can be joined."""
+    return [np.asarray(images[0]).astype(np.int16) for images in engine.render_together(some)]
 
-    def on_step(done: int, _total: int) -> None:
-        if done == 1:
-            start.wait(120)
 
-    with ThreadPoolExecutor(len(some)) as pool:
-        return list(pool.map(lambda job: pixels(engine, job, on_step), some))
+def size_of(family: str) -> str:
+    """The size that the model is made for."""
+    return f"{SIZES[family].side}x{SIZES[family].side}"
 
 
 def share(alone: list[Pixels], joined: list[Pixels]) -> float:
@@ -53,18 +50,52 @@ def share(alone: list[Pixels], joined: list[Pixels]) -> float:
 
 
 def test_joined_images_are_close_to_those_made_alone(pipe, family, engine_on: MakeEngine):
-    engine = engine_on(pipe, "merge")
+    engine = engine_on(pipe, "merge", size=size_of(family))
     some = made(engine, family)
     alone = [pixels(engine, job) for job in some]
     before = engine.stats()
     joined = at_once(engine, some)
     after = engine.stats()
     assert after["forwards"] - before["forwards"] < after["calls"] - before["calls"], "nothing was joined"
+    assert engine.joining is not None
+    assert engine.joining.is_proved
     assert share(alone, joined) < CLOSE
 
 
+@pytest.mark.skipif(DEVICE != "cuda", reason="only a CUDA device works on its own time")
+def test_nothing_waits_for_the_device_between_the_first_step_and_the_last(pipe, family, engine_on: MakeEngine):
+    engine = engine_on(pipe, "merge", size=size_of(family))
+    job = made(engine, family)[0].model_copy(update={"steps": 6})
+    engine.render(job, seed=1, on_step=lambda _done, _total: None)
+
+    def watch(done: int, total: int) -> None:
+        if done == 1:
+            torch.cuda.set_sync_debug_mode("error")
+        if done == total:
+            torch.cuda.set_sync_debug_mode("default")
+
+    try:
+        engine.render(job, seed=1, on_step=watch)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.skipif(DEVICE != "cuda", reason="only a CUDA device has graphs")
+def test_a_job_alone_is_replayed_from_cuda_graphs_with_the_same_image(pipe, family, engine_on: MakeEngine):
+    engine = engine_on(pipe, "merge", size=size_of(family))
+    job = made(engine, family)[0]
+    graphs = engine.shared.runner.graphs
+    assert graphs is not None
+    replayed = pixels(engine, job)
+    if family == "flux-schnell":  # the device takes longer than the launch: there is nothing to gain
+        return
+    assert graphs.replays >= job.steps
+    graphs.is_open = False
+    assert np.abs(replayed - pixels(engine, job)).max() <= 1
+
+
 def test_reproducible_makes_the_same_bytes_alone_joined_first_or_last(pipe, family, engine_on: MakeEngine):
-    engine = engine_on(pipe, "reproducible")
+    engine = engine_on(pipe, "reproducible", size=size_of(family))
     some = made(engine, family)
     alone = [pixels(engine, job) for job in some]
     for order in (some, some[::-1]):
@@ -75,7 +106,7 @@ def test_reproducible_makes_the_same_bytes_alone_joined_first_or_last(pipe, fami
 def test_merge_in_float32_is_within_one_of_255(engine_on: MakeEngine, monkeypatch):
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)  # which is not float32
     pipe = make("sd15", SIZES["sd15"], device=torch.device(DEVICE), dtype=torch.float32)
-    engine = engine_on(pipe, "merge")
+    engine = engine_on(pipe, "merge", size=size_of("sd15"))
     some = made(engine, "sd15")
     alone = [pixels(engine, job) for job in some]
     assert np.abs(np.stack(alone) - np.stack(at_once(engine, some))).max() <= 1
@@ -84,7 +115,7 @@ def test_merge_in_float32_is_within_one_of_255(engine_on: MakeEngine, monkeypatc
 @pytest.mark.skipif(DEVICE != "cuda", reason="only a CUDA device can be full")
 def test_a_full_device_costs_the_job_that_is_too_large_and_nothing_else(engine_on: MakeEngine):
     pipe = make("sd15", SIZES["sd15"], device=torch.device(DEVICE), dtype=torch.bfloat16)
-    engine = engine_on(pipe, "merge")
+    engine = engine_on(pipe, "merge", size=size_of("sd15"))
     small = engine.check(GenerationJob(prompt="a red fox", width=512, height=512, steps=3, seed=1))
     large = small.model_copy(update={"width": 2048, "height": 2048, "num_images": 4})
     before = pixels(engine, small)
@@ -103,8 +134,8 @@ def test_a_full_device_costs_the_job_that_is_too_large_and_nothing_else(engine_o
     assert (pixels(engine, small) == before).all()
 
 
-def test_the_engine_tells_which_device_it_is_and_how_much_memory_it_uses(pipe, engine_on: MakeEngine):
-    engine = engine_on(pipe, "merge")
+def test_the_engine_tells_which_device_it_is_and_how_much_memory_it_uses(pipe, family, engine_on: MakeEngine):
+    engine = engine_on(pipe, "merge", size=size_of(family))
     if DEVICE == "cuda":
         assert engine.device_name == torch.cuda.get_device_name()
         memory = engine.memory()

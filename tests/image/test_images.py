@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 from tests.image.containers import LIGHT, MODEL, WORKER, Container, output_of, podman, running
-from tests.support.fleet import Fleet, running_fleet
+from tests.support.fleet.fleet import Fleet, running_fleet
 from tests.support.needs import missing
-from tests.support.receiver import Receiver
+from tests.support.servers.webhook_receiver import Receiver
 from tests.support.waiting import wait_until
 
-from imagefleet.results import JobStatus
+from imagefleet.contract.results import JobStatus
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -46,7 +46,7 @@ def worker(fleet: Fleet) -> Iterator[Container]:
 def test_a_job_is_made_by_a_user_without_rights(fleet: Fleet, worker: Container) -> None:
     with fleet.client() as client:
         result = client.result(client.submit("a lighthouse"), timeout_s=60).raise_for_status()
-    assert result.artifacts[0].uri.endswith(f"{result.id}/0.png")
+    assert result.artifacts[0].uri.partition(f"/{result.id}/0-")[1]
     assert worker.run("id", "-u").stdout.strip() == "10001"
     capabilities = worker.run("grep", "CapEff", "/proc/1/status").stdout.split()[1]
     assert int(capabilities, 16) == 0
@@ -101,7 +101,8 @@ def test_the_light_image_has_the_client_and_no_torch(fleet: Fleet) -> None:
         LIGHT, "python3", "-c", "import importlib.metadata as m; print([d.name for d in m.distributions()])"
     )
     assert "imagefleet" in packages
-    assert not [name for name in ("torch", "diffusers", "boto3") if name in packages]
+    assert not [name for name in ("torch", "diffusers") if name in packages]
+    assert "boto3" in packages, "the sender and imagefleet url sign links with it"
     assert "submit" in output_of(LIGHT, "imagefleet", "--help")
 
 
@@ -125,7 +126,7 @@ def test_a_new_version_of_our_code_is_a_small_layer() -> None:
     layers = json.loads(podman("history", "--format", "json", WORKER).stdout)
     sizes = [layer["size"] for layer in layers if "COPY" in layer["CreatedBy"]]
     assert len(sizes) == 2
-    assert min(sizes) < 3_000_000
+    assert min(sizes) < 4_000_000  # our files (1.1 MB) and what Python compiled of them (1.9 MB)
 
 
 def test_packages_are_compiled_so_that_a_start_need_not(tmp_path: Path) -> None:

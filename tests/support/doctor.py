@@ -6,17 +6,17 @@ import struct
 from pathlib import Path
 from typing import Any
 
-from imagefleet_worker.doctor.subject import Subject
+from imagefleet_worker.doctor.context import CheckContext
 from imagefleet_worker.settings import Settings
 
 
-def subject(*, rows: int = 4, steps: int | None = 2, out: Path | None = None, **groups: dict[str, Any]) -> Subject:
-    """A subject with the default settings, changed by group: `subject(model={"source": "folder"})`."""
+def context(*, rows: int = 4, steps: int | None = 2, out: Path | None = None, **groups: dict[str, Any]) -> CheckContext:
+    """A context with the default settings, changed by group: `context(model={"source": "folder"})`."""
     settings = Settings.load()
     kinds = Settings.groups()
     changed = {name: kinds[name].model_validate(values) for name, values in groups.items()}
     settings = dataclasses.replace(settings, **changed)
-    return Subject(settings, rows=rows, steps=steps, size=None, out=out, say=lambda _words: None)
+    return CheckContext(settings, rows=rows, steps=steps, size=None, out=out, say=lambda _words: None)
 
 
 def write_safetensors(path: Path, dtype: str = "F32", *, size: int = 64) -> Path:
