@@ -10,7 +10,7 @@
 ARG BASE_IMAGE=python:3.12-slim
 
 FROM ${BASE_IMAGE} AS light-packages
-ARG LIGHT_EXTRAS=sender,flower,otel
+ARG LIGHT_EXTRAS=sender,s3,flower,otel
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1
 WORKDIR /build
 # Only what names the versions: a change of our own source leaves the layers with the packages alone.

@@ -8,24 +8,38 @@
 {{- if and $values.redis.trial.enabled $values.redis.existingSecret }}{{ fail "redis.existingSecret and redis.trial.enabled exclude each other: drop one of them" }}{{ end -}}
 {{- if not (or $values.redis.trial.enabled $values.redis.existingSecret) }}{{ fail "redis.existingSecret is empty: name the secret with Redis's URL, or set redis.trial.enabled=true for a trial" }}{{ end -}}
 {{- include "imagefleet.checkScaling" . -}}
-{{- include "imagefleet.checkSettings" (dict "settings" $values.settings "where" "settings") -}}
-{{- include "imagefleet.checkSettings" (dict "settings" $values.sender.settings "where" "sender.settings") -}}
+{{- include "imagefleet.checkSettings" (dict "root" $ "settings" $values.settings "where" "settings") -}}
+{{- include "imagefleet.checkSettings" (dict "root" $ "settings" $values.sender.settings "where" "sender.settings") -}}
 {{- $names := dict -}}
-{{- range include "imagefleet.models" . | fromJsonArray -}}
+{{- range $index, $model := include "imagefleet.models" . | fromJsonArray -}}
+{{- with $model -}}
 {{- include "imagefleet.checkModel" (dict "root" $ "model" .) -}}
+{{- include "imagefleet.checkRanks" (dict "root" $ "model" . "given" (index $values.models $index)) -}}
 {{- $name := include "imagefleet.modelName" (dict "root" $ "model" .) -}}
 {{- if hasKey $names $name }}{{ fail (printf "models %s and %s would have the same objects (%s): rename one" (get $names $name) .alias $name) }}{{ end -}}
 {{- $_ := set $names $name .alias -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* What a group of several processes needs. Takes (dict "root" $ "model" model "given" the model without defaults). */}}
+{{- define "imagefleet.checkRanks" -}}
+{{- $kind := .model.group.kind -}}
+{{- if has $kind (list "context" "tensor") -}}
+{{- $where := printf "model %s: " .model.alias -}}
+{{- $mode := get (merge (dict) .model.settings .root.Values.settings) "IMAGEFLEET_ENGINE_MODE" | default "off" -}}
+{{- if ne $mode "off" }}{{ fail (printf "%sIMAGEFLEET_ENGINE_MODE is %s, but a group of kind %s makes one job at a time: leave it out" $where $mode $kind) }}{{ end -}}
+{{- if not (hasKey .given "resources") }}{{ fail (printf "%sresources is not set: each of the %d ranks of a group of kind %s loads the whole model into the pod's memory, so set requests and limits that hold it %d times" $where (int .model.gpus.count) $kind (int .model.gpus.count)) }}{{ end -}}
 {{- end -}}
 {{- end -}}
 
 {{- define "imagefleet.checkScaling" -}}
 {{- $scaling := .Values.autoscaling -}}
 {{- if eq $scaling.by "keda" -}}
-{{- if not (or $scaling.redis.address .Values.redis.trial.enabled) }}{{ fail "autoscaling.redis.address is empty: KEDA cannot read the URL in redis.existingSecret, so name host:port here" }}{{ end -}}
-{{- if and (eq $scaling.running "prometheus") (not $scaling.prometheusUrl) }}{{ fail "autoscaling.prometheusUrl is empty: autoscaling.running=prometheus asks it for running jobs" }}{{ end -}}
-{{- if and (eq $scaling.running "prometheus") (not .Values.metrics.podMonitor.enabled) }}{{ fail "autoscaling.running=prometheus reads labels that the PodMonitor sets: set metrics.podMonitor.enabled=true" }}{{ end -}}
-{{- if and (eq $scaling.running "leases") (gt (len .Values.models) 1) }}{{ fail "autoscaling.running=leases counts the running jobs of all models together and you have several: set it to prometheus, or to nothing" }}{{ end -}}
+{{- if not (and .Values.sender.enabled .Values.metrics.enabled) }}{{ fail "autoscaling.by=keda asks the senders how many jobs there are, because they run without any worker: set sender.enabled=true and metrics.enabled=true" }}{{ end -}}
+{{- $isWeighed := eq $scaling.unit "seconds" -}}
+{{- if and $isWeighed (not $scaling.prometheusUrl) }}{{ fail "autoscaling.prometheusUrl is empty: autoscaling.unit=seconds asks it how long a job takes" }}{{ end -}}
+{{- if and $isWeighed (not .Values.metrics.podMonitor.enabled) }}{{ fail "autoscaling.unit=seconds reads labels that the PodMonitor sets: set metrics.podMonitor.enabled=true" }}{{ end -}}
 {{- end -}}
 {{- if and (not .Values.metrics.enabled) (or .Values.metrics.podMonitor.enabled .Values.metrics.rules.enabled) }}{{ fail "metrics.enabled is false: metrics.podMonitor and metrics.rules need it" }}{{ end -}}
 {{- end -}}
@@ -46,10 +60,10 @@
 {{- if gt (int $scaling.min) (int $scaling.max) }}{{ fail (print $where "autoscaling.min is more than autoscaling.max") }}{{ end -}}
 {{- if and (eq .root.Values.autoscaling.by "hpa") (lt (int $scaling.min) 1) }}{{ fail (print $where "autoscaling.min is 0, which only KEDA can do: set 1, or autoscaling.by=keda") }}{{ end -}}
 {{- end -}}
-{{- include "imagefleet.checkSettings" (dict "settings" .model.settings "where" (print $where "settings")) -}}
+{{- include "imagefleet.checkSettings" (dict "root" .root "settings" .model.settings "where" (print $where "settings")) -}}
 {{- end -}}
 
-{{/* What has a value of its own must not be set twice. Takes (dict "settings" map "where" words). */}}
+{{/* What has a value of its own must not be set twice. Takes (dict "root" $ "settings" map "where" words). */}}
 {{- define "imagefleet.checkSettings" -}}
 {{- $owned := dict
   "IMAGEFLEET_REDIS_URL" "redis.existingSecret"
@@ -70,11 +84,31 @@
   "IMAGEFLEET_STORAGE_PREFIX" "storage.prefix"
   "IMAGEFLEET_STORAGE_REGION" "storage.region"
   "IMAGEFLEET_STORAGE_ENDPOINT_URL" "storage.endpoint"
+  "IMAGEFLEET_STORAGE_PUBLIC_URL" "storage.publicUrl"
   "IMAGEFLEET_STORAGE_PATH_STYLE" "storage.pathStyle"
+  "IMAGEFLEET_PROVENANCE_C2PA_KEY_FILE" "provenance.c2paSecret"
+  "IMAGEFLEET_PROVENANCE_C2PA_CERTIFICATE_FILE" "provenance.c2paSecret"
   "IMAGEFLEET_WEBHOOK_SECRETS" "sender.existingSecret"
   "IMAGEFLEET_WEBHOOK_ALLOW_HOSTS" "sender.allowHosts" -}}
 {{- range $name, $_ := .settings -}}
 {{- if not (regexMatch "^IMAGEFLEET_[A-Z0-9_]+$" $name) }}{{ fail (printf "%s: %s is no setting: their names begin with IMAGEFLEET_; other variables belong in models[].env" $.where $name) }}{{ end -}}
+{{- $known := $.root.Files.Get "settings.json" | fromJsonArray -}}
+{{- if not (has $name $known) }}{{ fail (printf "%s: %s is no setting: did you mean %s?" $.where $name (include "imagefleet.nearest" (dict "name" $name "known" $known))) }}{{ end -}}
 {{- if hasKey $owned $name }}{{ fail (printf "%s: %s belongs to the chart; set %s instead" $.where $name (get $owned $name)) }}{{ end -}}
 {{- end -}}
+{{- end -}}
+
+{{/* The name of known that has most runs of three letters in common with name. Takes (dict "name" name "known" names). */}}
+{{- define "imagefleet.nearest" -}}
+{{- $name := .name -}}
+{{- $best := dict "name" "" "score" 0 -}}
+{{- range $known := .known -}}
+{{- $hits := 0 -}}
+{{- range $at := until (int (sub (len $known) 2)) -}}
+{{- if contains (substr $at (int (add $at 3)) $known) $name }}{{ $hits = add $hits 1 }}{{ end -}}
+{{- end -}}
+{{- $score := div (mul 2000 $hits) (add (len $known) (len $name)) -}}
+{{- if gt (int $score) (int $best.score) }}{{ $_ := set $best "name" $known }}{{ $_ := set $best "score" $score }}{{ end -}}
+{{- end -}}
+{{- $best.name -}}
 {{- end -}}

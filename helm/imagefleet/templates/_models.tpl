@@ -30,6 +30,15 @@
 - {name: IMAGEFLEET_MODEL_OFFLINE, value: "true"}
 {{- end -}}
 
+{{/* A pod that asked for a GPU and finds none ends, instead of serving on the CPU. Takes (dict "root" $ "model" model). */}}
+{{- define "imagefleet.deviceEnv" -}}
+{{- $resource := .model.gpus.resource -}}
+{{- $settings := merge (dict) .model.settings .root.Values.settings -}}
+{{- if and (gt (int .model.gpus.count) 0) (or (hasPrefix "nvidia.com/" $resource) (hasPrefix "amd.com/" $resource)) (not (hasKey $settings "IMAGEFLEET_MODEL_DEVICE")) }}
+- {name: IMAGEFLEET_MODEL_DEVICE, value: cuda}
+{{- end }}
+{{- end -}}
+
 {{/* The volume of a model's source. */}}
 {{- define "imagefleet.sourceVolume" -}}
 {{- if eq .source.kind "claim" }}

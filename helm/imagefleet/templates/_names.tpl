@@ -6,7 +6,7 @@
 {{- define "imagefleet.fullname" -}}
 {{- $name := include "imagefleet.name" . -}}
 {{- $both := contains $name .Release.Name | ternary .Release.Name (printf "%s-%s" .Release.Name $name) -}}
-{{- default $both .Values.fullnameOverride | trunc 40 | trimSuffix "-" -}}
+{{- default $both .Values.fullnameOverride | replace "." "-" | trunc 40 | trimSuffix "-" -}}
 {{- end -}}
 
 {{/* Name of a model's objects. Takes (dict "root" $ "model" model). */}}
@@ -16,8 +16,8 @@
 
 {{/* Labels that never change, and find pods. Takes (dict "root" $ "component" name). */}}
 {{- define "imagefleet.selector" -}}
-app.kubernetes.io/name: {{ include "imagefleet.name" .root }}
-app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/name: {{ include "imagefleet.name" .root | quote }}
+app.kubernetes.io/instance: {{ .root.Release.Name | quote }}
 app.kubernetes.io/component: {{ .component }}
 {{- with .alias }}
 imagefleet/model: {{ . | quote }}

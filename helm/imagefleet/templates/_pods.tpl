@@ -36,9 +36,9 @@ capabilities: {drop: [ALL]}
 {{- end }}
 {{- end -}}
 
-{{/* Where images go, for the pods that make them. */}}
+{{/* Where images go, for pods that make them or sign links to them. Takes (dict "root" $ "secret" name or empty). */}}
 {{- define "imagefleet.storageEnv" -}}
-{{- $storage := .Values.storage -}}
+{{- $storage := .root.Values.storage -}}
 - {name: IMAGEFLEET_STORAGE_BUCKET, value: {{ $storage.bucket | quote }}}
 - {name: IMAGEFLEET_STORAGE_PREFIX, value: {{ $storage.prefix | quote }}}
 {{- with $storage.region }}
@@ -47,11 +47,15 @@ capabilities: {drop: [ALL]}
 {{- with $storage.endpoint }}
 - {name: IMAGEFLEET_STORAGE_ENDPOINT_URL, value: {{ . | quote }}}
 {{- end }}
+{{- with $storage.publicUrl }}
+- {name: IMAGEFLEET_STORAGE_PUBLIC_URL, value: {{ . | quote }}}
+{{- end }}
 - {name: IMAGEFLEET_STORAGE_PATH_STYLE, value: {{ $storage.pathStyle | quote }}}
-{{- if $storage.existingSecret }}
+{{- with .secret }}
+{{- $secret := . }}
 {{- range list "AWS_ACCESS_KEY_ID" "AWS_SECRET_ACCESS_KEY" }}
 - name: {{ . }}
-  valueFrom: {secretKeyRef: {name: {{ $storage.existingSecret | quote }}, key: {{ . }}}}
+  valueFrom: {secretKeyRef: {name: {{ $secret | quote }}, key: {{ . }}}}
 {{- end }}
 {{- end }}
 {{- end -}}

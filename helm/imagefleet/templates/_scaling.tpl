@@ -7,9 +7,3 @@ scaleDown:
   stabilizationWindowSeconds: {{ .autoscaling.scaleDownSeconds }}
   policies: [{type: Pods, value: 1, periodSeconds: 60}]
 {{- end -}}
-
-{{- define "imagefleet.redisAuth" -}}
-{{- if .Values.autoscaling.redis.existingSecret -}}
-authenticationRef: {name: {{ include "imagefleet.fullname" . }}-redis}
-{{- end -}}
-{{- end -}}
