@@ -1,6 +1,9 @@
 """The embedded servers and the tests' own receiver."""
 
+from contextlib import closing
+from http.client import HTTPConnection
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -39,6 +42,20 @@ def test_embedded_s3_stores_and_gives_back(s3: S3) -> None:
     s3.client.put_object(Bucket=s3.bucket, Key="a/b.png", Body=b"image")
     assert s3.keys() == ["a/b.png"]
     assert s3.client.get_object(Bucket=s3.bucket, Key="a/b.png")["Body"].read() == b"image"
+
+
+def test_embedded_s3_keeps_connections_open_and_keys_as_they_are(s3: S3) -> None:
+    """A new connection for each image would cost as much as a part of its upload."""
+    s3.client.put_object(Bucket=s3.bucket, Key="a b/ü%2Fc+d.txt", Body=b"hello")
+    assert s3.keys() == ["a b/ü%2Fc+d.txt"]
+    address = urlsplit(s3.client.generate_presigned_url("get_object", {"Bucket": s3.bucket, "Key": s3.keys()[0]}))
+    connection = HTTPConnection(address.netloc, timeout=10)
+    connection.auto_open = 0
+    connection.connect()
+    with closing(connection):
+        for _ in range(3):
+            connection.request("GET", f"{address.path}?{address.query}")
+            assert connection.getresponse().read() == b"hello"
 
 
 def test_receiver_keeps_requests_and_answers_as_told(receiver: Receiver) -> None:

