@@ -118,6 +118,9 @@ class Dispatcher:
         tasks = self._tasks()
         parsed = self._parse(claimed, queue, tasks=tasks)
         self._leases.note_job(claimed.token, parsed["headers"]["id"])
+        if not self._leases.is_claiming:  # since this claim was begun: what waits has been given back
+            self._leases.give_back(claimed.token)
+            return
         self._check_limits(claimed, parsed["headers"], task=tasks[parsed["headers"]["task"]])
         if parsed["headers"]["task"] in self._unserved:
             if queue == WEBHOOK_QUEUE:

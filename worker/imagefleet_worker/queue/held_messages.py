@@ -49,6 +49,8 @@ class HeldMessages:
         self._listener = listener
         self._wake = wake
         self._lock = threading.RLock()  # a signal handler may give back while its thread holds the lock
+        #: Notified when a message has been read, or is not held.
+        self._is_read = threading.Condition(self._lock)
         self._held: dict[str, HeldMessage] = {}
         self._was_full = False
 
@@ -69,6 +71,14 @@ class HeldMessages:
         with self._lock:
             if held := self._held.get(token):
                 held.state, held.job_id, held.read_at_s = HeldState.HELD, job_id, time.monotonic()
+            self._is_read.notify_all()
+
+    def wait_until_read(self, timeout_s: float) -> bool:
+        """Wait until no claim is on its way; False if one still is after *timeout_s*."""
+        with self._is_read:
+            return self._is_read.wait_for(
+                lambda: all(each.state is not HeldState.CLAIMING for each in self._held.values()), timeout_s
+            )
 
     def note_begun(self, token: str) -> None:
         """Record that a thread runs the task of *token*."""
@@ -138,6 +148,7 @@ class HeldMessages:
         with self._lock:
             was_held = self._held.pop(token, None) is not None
             was_full, self._was_full = self._was_full, False
+            self._is_read.notify_all()
         if was_held:
             self._listener.released(token)
         if was_full:  # a needless turn of the loop would take the interpreter from a forward

@@ -6,7 +6,7 @@ the duration of a lease.
 
 import uuid
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import redis
 
@@ -20,6 +20,9 @@ from imagefleet_worker.queue.device_entries import DeviceEntries
 from imagefleet_worker.queue.held_messages import HeldMessages
 from imagefleet_worker.queue.lease_thread import LeaseThread
 from imagefleet_worker.queue.redelivery import Redelivery, as_redelivered
+
+#: The longest wait for a claim that Redis is about to make, in seconds.
+_CLAIM_S: Final = 2.0
 
 
 class Leases:
@@ -172,7 +175,8 @@ class Leases:
         return self._give_back(self._held.tokens())
 
     def give_back_waiting(self) -> int:
-        """Put back the messages whose tasks no thread runs, and return their number."""
+        """Put back the messages whose tasks no thread runs, and return their number; wait for a claim on its way."""
+        self._held.wait_until_read(_CLAIM_S)
         return self._give_back(self._held.waiting_tokens())
 
     def begun(self) -> int:

@@ -1,0 +1,18 @@
+"""What a process knows of the messages that it holds."""
+
+from imagefleet_worker.queue.claim_listener import ClaimListener
+from imagefleet_worker.queue.held_messages import HeldMessages
+
+
+def test_a_claim_is_on_its_way_until_its_message_is_read_or_gone() -> None:
+    """A drain that did not wait for it would leave its message with a worker that ends."""
+    held = HeldMessages(listener=ClaimListener(), wake=lambda: None)
+    assert held.wait_until_read(0)
+    held.claiming("read")
+    held.claiming("gone")
+    assert not held.wait_until_read(0)
+    held.note_job("read", "a job")
+    assert not held.wait_until_read(0)
+    held.forget("gone")
+    assert held.wait_until_read(0)
+    assert held.waiting_tokens() == ["read"]
