@@ -65,13 +65,14 @@ class CudaDevice:
         own = torch.cuda.current_stream(self._device)
         self._stream.wait_stream(own)
         # This block also puts the thread's own stream back if the capture fails: `torch.cuda.graph` does not.
-        with torch.cuda.stream(self._stream):
-            forward()
-            with _waits_refused():
+        try:
+            with torch.cuda.stream(self._stream):
                 forward()
-            captured = self._record(forward)
-        own.wait_stream(self._stream)
-        return captured
+                with _waits_refused():
+                    forward()
+                return self._record(forward)
+        finally:
+            own.wait_stream(self._stream)  # modules may keep what they made, whether the capture succeeded or not
 
     def seconds(self, forward: Callable[[], Any]) -> float:
         """The best of some tries."""
