@@ -60,6 +60,16 @@ def test_another_error_of_the_model_is_not_taken_for_a_full_memory():
         measure(run, most_rows=2, device=CPU)
 
 
+def test_more_rows_than_a_kernel_can_count_end_the_measurement_but_not_a_broken_device():
+    def run(rows: int, words: str = "upsample_nearest2d only supports less than INT_MAX elements") -> None:
+        if rows > 2:
+            raise RuntimeError(words)
+
+    assert [each.rows for each in measure(run, most_rows=16, device=CPU)] == [1, 2]
+    with pytest.raises(RuntimeError, match="illegal"):
+        measure(lambda rows: run(rows, "CUDA error: an illegal memory access"), most_rows=16, device=CPU)
+
+
 @pytest.mark.parametrize(
     ("settings", "on_cuda", "on_cpu"),
     [

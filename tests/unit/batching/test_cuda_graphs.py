@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from imagefleet_worker.batching import cuda_graphs
-from imagefleet_worker.batching.cuda_graphs import ROW_COUNTS, Captured, CudaGraphs
+from imagefleet_worker.batching.cuda_graphs import ROW_COUNTS, CudaGraphs
+from imagefleet_worker.batching.graph_device import Captured
 
 
 class MadeUpDevice:
@@ -105,6 +106,23 @@ def test_a_size_that_comes_often_is_captured_later(device: MadeUpDevice, monkeyp
     assert torch.equal(
         graphs.run(network, arguments(2, width=7, start=4), 2)[0], Network()(**arguments(2, width=7, start=4))[0]
     )
+
+
+def test_a_size_that_was_dropped_for_others_has_to_come_often_again(
+    device: MadeUpDevice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cuda_graphs, "_OFTEN", 3)
+    monkeypatch.setattr(cuda_graphs, "_MOST_GRAPHS", 4)
+    network = Network()
+    graphs = prepared(device, network)
+    before = device.captures
+    for _ in range(3):
+        for width in range(5, 10):  # in turn, so that the one whose turn it is was always dropped
+            graphs.run(network, arguments(1, width=width), 1)
+    assert device.captures == before + 5
+    for width in range(5, 10):
+        graphs.run(network, arguments(1, width=width), 1)
+    assert device.captures == before + 5
 
 
 def test_a_graph_that_is_not_faster_is_not_kept_nor_tried_again(

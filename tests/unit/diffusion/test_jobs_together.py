@@ -1,6 +1,8 @@
 """Jobs on many threads do not harm each other, whatever becomes of one of them."""
 
+import gc
 import os
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
@@ -118,6 +120,30 @@ def test_a_job_too_big_for_the_device_is_tried_image_by_image_and_then_fails_alo
     error = _fate_among_neighbours(engine)
     assert isinstance(error, OutOfMemory)
     assert "1 x 64x64" in str(error)
+
+
+def test_a_failed_forward_leaves_no_tensors_behind(engines: Engines):
+    """Without the garbage collector, which comes late: on a full device the next job needs their memory."""
+    engine = engines.fresh("sd")
+    made: list[weakref.ref[torch.Tensor]] = []
+
+    def full(*_args: Any, **_kwargs: Any) -> None:
+        activation = torch.zeros(8)
+        made.append(weakref.ref(activation))
+        raise torch.OutOfMemoryError("no memory left")
+
+    engine.shared.denoiser.function = full
+    jobs = [engine.check(GenerationJob(prompt=f"fox {seed}", steps=3, seed=seed)) for seed in range(2)]
+    gc.collect()
+    gc.disable()
+    try:
+        with pytest.raises(OutOfMemory):
+            engine.render_together(jobs)
+        engine.shared.loop.call(lambda: None)  # both have ended
+        assert len(made) == 3
+        assert all(tensor() is None for tensor in made)
+    finally:
+        gc.enable()
 
 
 def test_images_that_do_not_fit_together_are_made_one_by_one(engines: Engines):

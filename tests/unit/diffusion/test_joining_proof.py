@@ -90,6 +90,16 @@ def test_a_model_whose_rows_depend_on_their_neighbours_is_served_one_at_a_time(e
     engine.close()
 
 
+def test_rows_are_compared_in_a_number_format_that_numpy_does_not_have(engines: Engines) -> None:
+    """FLUX hands the position ids that all rows share over in the model's own format, on a GPU bfloat16."""
+    model = ModelSettings(source=str(engines.source("flux")), default_size="64x64", dtype="bfloat16")
+    engine = Engine.load(model, EngineSettings.model_validate({"mode": "reproducible", "threads": 1}))
+    engine.warm_up()
+    assert engine.calibration is not None
+    assert engine.calibration.rows_keep_their_bits is not None
+    engine.close()
+
+
 def test_in_mode_reproducible_jobs_get_forwards_of_their_own_where_a_place_changes_a_row(engines: Engines) -> None:
     engine = loaded(engines, "reproducible")
     forward = engine.shared.denoiser.function

@@ -107,6 +107,7 @@ class BatchRunner:
         if len(calls) == 1 or is_fault(error) or not isinstance(error, Exception):
             for call in calls:
                 call.error = error
+            del error  # its traceback leads back here: a circle would keep the tensors of the forward
             return
         is_full = is_out_of_memory(error)
         del error  # its traceback holds the tensors of the joined forward

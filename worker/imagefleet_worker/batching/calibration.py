@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import structlog
 import torch
 
-from imagefleet_worker.hardware.device_errors import is_out_of_memory
+from imagefleet_worker.hardware.device_errors import is_fault, is_out_of_memory
 from imagefleet_worker.hardware.torch_device import (
     forget_peak,
     free_memory,
@@ -81,7 +81,7 @@ def _is_full(found: Sequence[Measurement]) -> bool:
 
 
 def _seconds(run: Callable[[int], object], rows: int, device: torch.device) -> float | None:
-    """The best of some tries, after one to warm up; None if they do not fit the memory."""
+    """The best of some tries, after one to warm up; None if they are too many."""
     took: list[float] = []
     forget_peak(device)
     try:
@@ -92,7 +92,8 @@ def _seconds(run: Callable[[int], object], rows: int, device: torch.device) -> f
             synchronize(device)
             took.append(time.perf_counter() - started)
     except RuntimeError as error:
-        if not is_out_of_memory(error):
+        # More rows can be too many in other ways: some kernels count their values in 32 bits, and say so.
+        if is_fault(error) or (rows == 1 and not is_out_of_memory(error)):
             raise
         return None  # its caller frees the memory, when this error and what it holds are gone
     return min(took[1:])

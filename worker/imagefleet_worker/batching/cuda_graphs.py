@@ -4,11 +4,10 @@ Launching the kernels of a network is Python's work, and for few rows the device
 whole. See https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs for what may be captured.
 """
 
-import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import structlog
 import torch
@@ -16,6 +15,7 @@ import torch
 from imagefleet.errors import reason_of
 from imagefleet_worker.batching import collation
 from imagefleet_worker.batching.collation import Arguments, Unjoinable
+from imagefleet_worker.batching.graph_device import Captured, GraphDevice
 from imagefleet_worker.batching.torch_state import TorchState
 
 log = structlog.get_logger(__name__)
@@ -27,71 +27,6 @@ _OFTEN = 64
 _MOST_GRAPHS = 16
 #: A graph that takes more than this part of the eager time is not worth its memory.
 _WORTHWHILE = 0.97
-_TRIES = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Captured:
-    """A recorded forward: `replay` works on the tensors that it was captured with, and writes into *output*."""
-
-    replay: Callable[[], None]
-    output: Any
-
-
-class GraphDevice(Protocol):
-    """What the graphs need of the device."""
-
-    def capture(self, forward: Callable[[], Any]) -> Captured:
-        """Record *forward*."""
-        ...
-
-    def seconds(self, forward: Callable[[], Any]) -> float:
-        """How long *forward* takes until the device is done with it."""
-        ...
-
-    def has_memory(self) -> bool:
-        """Whether another graph may be captured."""
-        ...
-
-
-class CudaDevice:
-    """Captures on a CUDA *device*. All graphs share one memory pool: no two of them ever run at the same time."""
-
-    def __init__(self, device: torch.device) -> None:
-        self._device = device
-        self._pool: Any = None
-
-    def capture(self, forward: Callable[[], Any]) -> Captured:
-        """Record *forward*, after two runs on a stream of its own, as PyTorch asks for."""
-        if self._pool is None:
-            self._pool = torch.cuda.graph_pool_handle()
-        stream = torch.cuda.Stream(self._device)
-        stream.wait_stream(torch.cuda.current_stream(self._device))
-        with torch.cuda.stream(stream):
-            for _ in range(2):
-                forward()
-        torch.cuda.current_stream(self._device).wait_stream(stream)
-        graph = torch.cuda.CUDAGraph()
-        # The threads of jobs wait for events meanwhile: only what this thread does may invalidate the capture.
-        with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
-            output = forward()
-        return Captured(graph.replay, output)
-
-    def seconds(self, forward: Callable[[], Any]) -> float:
-        """The best of some tries."""
-        took: list[float] = []
-        for _ in range(_TRIES):
-            torch.cuda.synchronize(self._device)
-            started = time.perf_counter()
-            forward()
-            torch.cuda.synchronize(self._device)
-            took.append(time.perf_counter() - started)
-        return min(took)
-
-    def has_memory(self) -> bool:
-        """Whether a fifth of the device's memory is free."""
-        free, total = torch.cuda.mem_get_info(self._device)
-        return free > 0.2 * total
 
 
 @dataclass(slots=True)
@@ -176,6 +111,7 @@ class CudaGraphs:
         if replay_s > _WORTHWHILE * eager_s:
             return False
         self._refused.discard(key)
+        self._seen.pop(key, None)  # if it is dropped for others, it has to come often again
         self._graphs[key] = _Graph(held, captured)
         if len(self._graphs) > _MOST_GRAPHS:
             self._graphs.popitem(last=False)

@@ -37,7 +37,8 @@ class DeviceTimer:
             return
         while len(self._launched) >= _MOST_LAUNCHED:
             self._settle()
-        start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+        # The loop sleeps until the end: without `blocking` it would spin, on a processor that jobs encode images with.
+        start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True, blocking=True)
         start.record()
         try:
             yield

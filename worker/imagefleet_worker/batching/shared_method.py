@@ -107,9 +107,14 @@ class SharedMethod:
         else:
             with self._loop.base_state.active():
                 self._loop.park(calls)
-        for call in calls:
-            if call.error is not None:
-                raise call.error
+        error = next((call.error for call in calls if call.error is not None), None)
+        if error is not None:
+            for call in calls:
+                call.error = None
+            try:
+                raise error
+            finally:
+                del error  # as in `BatchRunner.serve`
         outputs = [call.output for call in calls]
         return collation.join_outputs(outputs, counts=[call.rows for call in calls])
 

@@ -7,6 +7,7 @@ import torch
 from imagefleet_worker.batching import collation
 from imagefleet_worker.batching.batch_runner import BatchRunner, RecordedCall
 from imagefleet_worker.batching.collation import Arguments, Unjoinable
+from imagefleet_worker.batching.tensor_digests import value_of
 
 
 def rows_keep_their_bits(calls: Sequence[RecordedCall], runner: BatchRunner, *, width: int) -> bool:
@@ -46,4 +47,4 @@ def _rows_that_go_together(calls: Sequence[RecordedCall]) -> list[Arguments]:
 
 
 def _key(row: Arguments) -> dict[str, Hashable]:
-    return collation.batch_key(row, 1, digest=lambda tensor: tensor.cpu().numpy().tobytes(), is_exact=True)
+    return collation.batch_key(row, 1, digest=value_of, is_exact=True)

@@ -9,9 +9,10 @@ import torch
 from imagefleet_worker.batching.admission import Admission
 from imagefleet_worker.batching.batch_runner import BatchRunner
 from imagefleet_worker.batching.budget import BatchBudget, decoder_budget, denoiser_budget, encoder_budget
-from imagefleet_worker.batching.cuda_graphs import CudaDevice, CudaGraphs
+from imagefleet_worker.batching.cuda_graphs import CudaGraphs
 from imagefleet_worker.batching.device_loop import DeviceLoop
 from imagefleet_worker.batching.device_timer import DeviceTimer
+from imagefleet_worker.batching.graph_device import CudaDevice
 from imagefleet_worker.batching.run import RunState
 from imagefleet_worker.batching.shared_method import JoinPolicy, SharedMethod
 from imagefleet_worker.diffusion.inference_mode import grad_mode_for, is_plain
