@@ -11,6 +11,18 @@ from imagefleet_worker.hardware.discovery import cuda_devices, default_slots, de
 from imagefleet_worker.hardware.torch_device import choose_device
 
 
+@pytest.mark.parametrize(
+    ("environ", "order"),
+    [({}, "PCI_BUS_ID"), ({"CUDA_DEVICE_ORDER": "FASTEST_FIRST"}, "FASTEST_FIRST"), ({"CUDA_VISIBLE_DEVICES": "0,1"}, None)],
+)
+def test_indexes_are_those_of_nvidia_smi_unless_the_user_has_said_others(
+    environ: dict[str, str], order: str | None
+) -> None:
+    """CUDA itself counts the fastest device first."""
+    [slot] = parse_devices("1", environ)
+    assert slot.env.get("CUDA_DEVICE_ORDER") == order
+
+
 def test_chosen_devices_are_heeded() -> None:
     assert cuda_devices({"CUDA_VISIBLE_DEVICES": "2, 0"}) == ["2", "0"]
 

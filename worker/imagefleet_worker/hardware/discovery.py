@@ -51,7 +51,7 @@ def default_slots(workers: int | None, environ: Mapping[str, str] | None = None)
     """
     devices = cuda_devices(environ)
     if devices:
-        return [_on_cuda(device) for device in devices[:workers]]
+        return [_on_cuda(device, environ) for device in devices[:workers]]
     return _on_cpu(workers or 1)
 
 
@@ -81,7 +81,7 @@ def parse_devices(choice: str, environ: Mapping[str, str] | None = None) -> list
             f"--devices {choice}: there is no device {', '.join(absent)} here; nvidia-smi shows "
             f"{', '.join(there)}: name some of these"
         )
-    return [_on_cuda(device) for device in devices]
+    return [_on_cuda(device, environ) for device in devices]
 
 
 def _ask_driver() -> DriverAnswer:
@@ -105,8 +105,13 @@ def _is_device(text: str) -> bool:
     return text.isdigit() or text.startswith(("GPU-", "MIG-"))
 
 
-def _on_cuda(device: str) -> DeviceSlot:
-    return DeviceSlot(f"gpu{device}", {"CUDA_VISIBLE_DEVICES": device})
+def _on_cuda(device: str, environ: Mapping[str, str] | None) -> DeviceSlot:
+    env = os.environ if environ is None else environ
+    variables = {"CUDA_VISIBLE_DEVICES": device}
+    if "CUDA_VISIBLE_DEVICES" not in env:  # else the indexes are its user's, in the order that CUDA gave them
+        # nvidia-smi counts devices by their places on the bus; CUDA, if nothing is said, the fastest first.
+        variables["CUDA_DEVICE_ORDER"] = env.get("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
+    return DeviceSlot(f"gpu{device}", variables)
 
 
 def _on_cpu(count: int) -> list[DeviceSlot]:
