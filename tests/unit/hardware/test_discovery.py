@@ -13,7 +13,11 @@ from imagefleet_worker.hardware.torch_device import choose_device
 
 @pytest.mark.parametrize(
     ("environ", "order"),
-    [({}, "PCI_BUS_ID"), ({"CUDA_DEVICE_ORDER": "FASTEST_FIRST"}, "FASTEST_FIRST"), ({"CUDA_VISIBLE_DEVICES": "0,1"}, None)],
+    [
+        ({}, "PCI_BUS_ID"),
+        ({"CUDA_DEVICE_ORDER": "FASTEST_FIRST"}, "FASTEST_FIRST"),
+        ({"CUDA_VISIBLE_DEVICES": "0,1"}, None),
+    ],
 )
 def test_indexes_are_those_of_nvidia_smi_unless_the_user_has_said_others(
     environ: dict[str, str], order: str | None

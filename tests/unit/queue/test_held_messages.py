@@ -16,3 +16,13 @@ def test_a_claim_is_on_its_way_until_its_message_is_read_or_gone() -> None:
     held.forget("gone")
     assert held.wait_until_read(0)
     assert held.waiting_tokens() == ["read"]
+
+
+def test_each_message_is_given_back_by_the_drain_or_by_who_read_it_too_late() -> None:
+    """By both, the messages would not keep their order."""
+    held = HeldMessages(listener=ClaimListener(), wake=lambda: None)
+    held.claiming("in time")
+    held.claiming("late")
+    assert held.note_job("in time", "a job")
+    assert held.take_waiting(0) == ["in time"]
+    assert not held.note_job("late", "another")

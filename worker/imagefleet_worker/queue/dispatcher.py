@@ -117,8 +117,7 @@ class Dispatcher:
     def _deliver(self, claimed: Claimed, queue: str, *, deliver: Deliver) -> None:
         tasks = self._tasks()
         parsed = self._parse(claimed, queue, tasks=tasks)
-        self._leases.note_job(claimed.token, parsed["headers"]["id"])
-        if not self._leases.is_claiming:  # since this claim was begun: what waits has been given back
+        if not self._leases.note_job(claimed.token, parsed["headers"]["id"]):
             self._leases.give_back(claimed.token)
             return
         self._check_limits(claimed, parsed["headers"], task=tasks[parsed["headers"]["task"]])

@@ -53,6 +53,7 @@ class HeldMessages:
         self._is_read = threading.Condition(self._lock)
         self._held: dict[str, HeldMessage] = {}
         self._was_full = False
+        self._is_taken_back = False
 
     def claiming(self, token: str) -> None:
         """Enter a claim that Redis is about to make: the reply may be lost."""
@@ -66,12 +67,13 @@ class HeldMessages:
         limit = concurrency_limit_of(claimed.message)
         self._listener.claimed(Claim(claimed.token, owner), concurrency_limit=limit)
 
-    def note_job(self, token: str, job_id: str) -> None:
-        """Record the job of *token*."""
+    def note_job(self, token: str, job_id: str) -> bool:
+        """Record the job of *token*; False if that came after `take_waiting`, so that nobody else will give it back."""
         with self._lock:
             if held := self._held.get(token):
                 held.state, held.job_id, held.read_at_s = HeldState.HELD, job_id, time.monotonic()
             self._is_read.notify_all()
+            return not self._is_taken_back
 
     def wait_until_read(self, timeout_s: float) -> bool:
         """Wait until no claim is on its way; False if one still is after *timeout_s*."""
@@ -123,6 +125,13 @@ class HeldMessages:
             read_by_s = time.monotonic() - for_s
             waiting = [(token, each) for token, each in self._held.items() if each.live_job_id and not each.has_begun]
             return [token for token, each in waiting if each.read_at_s <= read_by_s]
+
+    def take_waiting(self, timeout_s: float) -> list[str]:
+        """As `waiting_tokens`, before the process ends: wait up to *timeout_s* for claims that are on their way."""
+        with self._is_read:
+            self.wait_until_read(timeout_s)
+            self._is_taken_back = True
+            return self.waiting_tokens()
 
     def begun(self) -> int:
         """The number of messages whose tasks a thread runs."""

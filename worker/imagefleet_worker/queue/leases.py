@@ -108,9 +108,13 @@ class Leases:
             if not found or self.is_capped:
                 return None
 
-    def note_job(self, token: str, job_id: str) -> None:
-        """Record the job of *token*: the next renewal reports if somebody has canceled it."""
-        self._held.note_job(token, job_id)
+    def note_job(self, token: str, job_id: str) -> bool:
+        """Record the job of *token*: the next renewal reports if somebody has canceled it.
+
+        Returns:
+            False if `give_back_waiting` came first: then its caller must give this one back.
+        """
+        return self._held.note_job(token, job_id)
 
     def note_begun(self, token: str) -> None:
         """Record that a thread runs the task of *token*: from now on `give_back_waiting` leaves it alone."""
@@ -175,9 +179,8 @@ class Leases:
         return self._give_back(self._held.tokens())
 
     def give_back_waiting(self) -> int:
-        """Put back the messages whose tasks no thread runs, and return their number; wait for a claim on its way."""
-        self._held.wait_until_read(_CLAIM_S)
-        return self._give_back(self._held.waiting_tokens())
+        """Put back the messages whose tasks no thread runs, before the process ends, and return their number."""
+        return self._give_back(self._held.take_waiting(_CLAIM_S))
 
     def begun(self) -> int:
         """The number of messages whose tasks a thread runs."""
