@@ -46,11 +46,6 @@ class DeviceTimer:
             end.record()
             self._launched.append((start, end))
 
-    def catch_up(self) -> None:
-        """Wait until all that was launched is done."""
-        while self._launched:
-            self._settle()
-
     def _settle(self) -> None:
         start, end = self._launched.popleft()
         end.synchronize()
