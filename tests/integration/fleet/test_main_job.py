@@ -201,12 +201,12 @@ def test_the_claim_is_gone_when_the_result_is_there(fleet: Fleet, client: Client
 
 def test_progress_counts_up_to_the_pipelines_own_number_of_steps(client: Client) -> None:
     """A bar reaches its end."""
-    job_id = client.submit("a cat", width=64, height=64, steps=60)
+    job_id = client.submit("a cat", width=64, height=64, steps=200)  # long enough for a report or more
 
     seen = [event.progress for event in client.events(job_id, timeout_s=60) if event.progress]
 
     assert seen
-    assert {60} == {progress.total for progress in seen}
+    assert {200} == {progress.total for progress in seen}
     assert sorted(seen) == seen
 
 
