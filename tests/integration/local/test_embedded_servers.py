@@ -45,7 +45,7 @@ def test_embedded_s3_stores_and_gives_back(s3: S3) -> None:
 
 
 def test_embedded_s3_keeps_connections_open_and_keys_as_they_are(s3: S3) -> None:
-    """A new connection for each image would cost as much as a part of its upload."""
+    """A worker and the server would spend a part of each upload on a new connection."""
     s3.client.put_object(Bucket=s3.bucket, Key="a b/ü%2Fc+d.txt", Body=b"hello")
     assert s3.keys() == ["a b/ü%2Fc+d.txt"]
     address = urlsplit(s3.client.generate_presigned_url("get_object", {"Bucket": s3.bucket, "Key": s3.keys()[0]}))

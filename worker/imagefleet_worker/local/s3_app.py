@@ -2,8 +2,8 @@
 
 python -m imagefleet_worker.local.s3_app PORT [FOLDER]
 
-It is served by cheroot, which keeps connections open, as S3 does. Moto's own server closes each after one request: a
-small image took a quarter more CPU time, and the server's part of that came after its answer, when the worker goes on.
+It is served by cheroot, which keeps connections open, as S3 does. Moto's own server closes each after one request, so
+that a small image takes more CPU time, a part of it after the answer, when the worker goes on.
 """
 
 import sys

@@ -53,6 +53,7 @@ class HeldMessages:
         self._is_read = threading.Condition(self._lock)
         self._held: dict[str, HeldMessage] = {}
         self._was_full = False
+        #: Whether `take_waiting` was called: whoever reads a message after it must give it back.
         self._is_taken_back = False
 
     def claiming(self, token: str) -> None:
