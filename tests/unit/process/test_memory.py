@@ -34,6 +34,8 @@ def test_memory_between_blocks_that_are_used_goes_back_to_the_system() -> None:
     assert freed > _BLOCK * _BLOCKS / 2
 
 
+_TUNE = "from imagefleet_worker.process import memory; memory.tune_allocator()"
+
 #: A program whose four threads are alive together, and have each asked for memory; it prints the number of heaps.
 _THREADS = """
 import ctypes, os, threading
@@ -70,13 +72,44 @@ def test_threads_share_one_heap() -> None:
         pytest.skip("not glibc")
 
     assert heaps("pass") == 5
-    assert heaps("from imagefleet_worker.process import memory; memory.use_one_arena()") == 1
-    assert (
-        heaps(
-            "os.environ['MALLOC_ARENA_MAX'] = '3'; from imagefleet_worker.process import memory; memory.use_one_arena()"
-        )
-        == 5
-    )
+    assert heaps(_TUNE) == 1
+    assert heaps(f"os.environ['MALLOC_ARENA_MAX'] = '3'; {_TUNE}") == 5
+
+
+#: A program that frees a block and asks for it again, as each forward does; it prints how many pages that took.
+_FORWARDS = """
+import ctypes, os, resource
+{first}
+libc = ctypes.CDLL(None)
+libc.malloc.restype = ctypes.c_void_p
+libc.malloc.argtypes = [ctypes.c_size_t]
+libc.free.argtypes = [ctypes.c_void_p]
+def forward():
+    block = libc.malloc(8 * 2**20)
+    ctypes.memset(block, 1, 8 * 2**20)
+    libc.free(block)
+forward()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(10): forward()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+def faults(first: str, **env: str) -> int:
+    """How many pages ten blocks of 8 MiB took anew from the system, after the line *first* and a block like them."""
+    program = [sys.executable, "-c", _FORWARDS.format(first=first)]
+    run = subprocess.run(program, capture_output=True, check=True, timeout=60, env=env)  # our own program
+    return int(run.stdout)
+
+
+def test_the_next_forward_takes_the_memory_of_the_last_one() -> None:
+    """By default glibc returns the pages of a large block to the system, which clears each before it gives it again."""
+    if not hasattr(ctypes.CDLL(None), "mallopt"):
+        pytest.skip("not glibc")
+
+    assert faults(_TUNE) < 100
+    assert faults("pass") > 1_000
+    assert faults(_TUNE, MALLOC_MMAP_THRESHOLD_="65536") > 10_000, "the variable does not decide"
 
 
 def test_objects_from_before_are_left_out_of_collections() -> None:

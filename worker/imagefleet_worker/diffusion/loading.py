@@ -10,6 +10,7 @@ from diffusers import DiffusionPipeline  # pyright: ignore[reportPrivateImportUs
 
 from imagefleet.errors import described
 from imagefleet_worker.diffusion.optimizations import apply_optimizations, quantization_config
+from imagefleet_worker.diffusion.padded_text import pad_text
 from imagefleet_worker.errors import ModelUnavailable
 from imagefleet_worker.settings import GroupKind, GroupSettings, ModelSettings, SpeedSettings
 from imagefleet_worker.settings.model_folder import why_no_pipeline
@@ -55,6 +56,8 @@ def load_pipeline(
         pipe.watermark = None
     _keep_vae_in_range(pipe)
     apply_optimizations(pipe, speed, device=None if placing else device)
+    if device.type == "cpu":
+        pad_text(getattr(pipe, "unet", None))
     return pipe
 
 

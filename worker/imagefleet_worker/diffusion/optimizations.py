@@ -51,7 +51,7 @@ def _optimizations(pipe: Any, denoiser: Any, settings: SpeedSettings, device: to
     return [
         ("FUSE_QKV", settings.fuse_qkv, lambda: _call(denoiser, "fuse_qkv_projections")),
         ("ATTENTION", bool(settings.attention), lambda: _set_attention(denoiser, settings.attention)),
-        ("CHANNELS_LAST", settings.channels_last, lambda: _order_channels(pipe)),
+        ("CHANNELS_LAST", _wants_channels_last(pipe, settings, device), lambda: _order_channels(pipe)),
         ("VAE_TILING", settings.vae_tiling, lambda: _call(pipe.vae, "enable_tiling")),
         ("VAE_SLICING", settings.vae_slicing, lambda: _call(pipe.vae, "enable_slicing")),
         ("OFFLOAD", offload is Offload.NONE and device is not None, lambda: pipe.to(device)),
@@ -76,11 +76,17 @@ def _set_attention(denoiser: Any, name: str) -> None:
     denoiser.set_attention_backend(name)
 
 
+def _wants_channels_last(pipe: Any, settings: SpeedSettings, device: torch.device | None) -> bool:
+    if settings.channels_last == "auto":
+        return getattr(pipe, "unet", None) is not None and device is not None and device.type == "cpu"
+    return settings.channels_last
+
+
 def _order_channels(pipe: Any) -> None:
     if getattr(pipe, "unet", None) is None:
         raise ValueError("only a UNet gains by it")
-    pipe.unet.to(memory_format=torch.channels_last)
-    pipe.vae.to(memory_format=torch.channels_last)
+    for part in filter(None, (pipe.unet, getattr(pipe, "vae", None))):
+        part.to(memory_format=torch.channels_last)
 
 
 def _cast(denoiser: Any, storage: StorageFormat) -> None:

@@ -19,7 +19,7 @@ def begin(
     Its jobs keep *time_limits* by default.
     """
     global _current  # noqa: PLW0603  # Celery makes its objects from classes and functions, and gives them no context
-    memory.use_one_arena()  # before its threads start
+    memory.tune_allocator()  # before its threads start
     _current = WorkerProcess(app, settings, name=name, queues=queues, time_limits=time_limits)
     _current.start()
     memory.leave_out_of_collections()

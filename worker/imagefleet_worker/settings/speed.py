@@ -2,7 +2,7 @@
 
 import json
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, JsonValue, field_validator
 from pydantic_settings import BaseSettings, NoDecode
@@ -47,7 +47,9 @@ class SpeedSettings(BaseSettings):
     compile: bool = Field(default=False, description="Compile the denoiser's repeated blocks.")
     attention: str = Field(default="", description="Attention backend of diffusers, such as _flash_3_hub.")
     fuse_qkv: bool = Field(default=False, description="Fuse the attention's projections.")
-    channels_last: bool = Field(default=False, description="Keep a UNet's weights in channels-last order.")
+    channels_last: bool | Literal["auto"] = Field(
+        default="auto", description="Keep a UNet's weights in channels-last order; auto: on the CPU."
+    )
     vae_tiling: bool = Field(default=False, description="Decode large images tile by tile.")
     vae_slicing: bool = Field(default=False, description="Decode the images of one job one by one.")
     layerwise_casting: StorageFormat = Field(
