@@ -19,6 +19,8 @@ from imagefleet_worker.local.kept_objects import KeptObjects
 
 #: Requests at the same time; a slow client keeps a thread for as long as its request takes.
 _THREADS: Final = 32
+#: Connections that stay open between two requests: 32 of each worker.
+_KEPT_OPEN: Final = 1024
 #: Connections that may wait to be accepted.
 _BACKLOG: Final = 128
 #: Seconds until a connection without a request is closed.
@@ -43,6 +45,7 @@ def main(port: int, folder: Path | None) -> None:
     s3 = create_backend_app("s3")  # moto's own server first looks up the service of each request: a third of its time
     app = s3 if folder is None else KeptObjects(s3, folder)
     server = Server(("127.0.0.1", port), RawUri(app), numthreads=_THREADS, request_queue_size=_BACKLOG, timeout=_IDLE_S)
+    server.keep_alive_conn_limit = _KEPT_OPEN
     try:
         server.start()
     except KeyboardInterrupt:

@@ -1,5 +1,6 @@
 """Objects: what lies in a bucket by its key, over any S3 API."""
 
+import io
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, TypeVar
 
@@ -21,6 +22,8 @@ T = TypeVar("T")
 
 #: Connections kept open; further ones are made, and closed after use.
 _CONNECTIONS: Final = 32
+#: Bytes up to which a body is sent without asking.
+_SMALL_BODY: Final = 2**20
 
 
 class Objects:
@@ -172,4 +175,18 @@ def _client(session: Session, settings: StorageSettings, *, endpoint_url: str | 
         request_checksum_calculation="when_required",  # many servers other than Amazon's know no others
         response_checksum_validation="when_required",
     )
-    return session.client("s3", endpoint_url=endpoint_url, region_name=region, config=config)
+    client = session.client("s3", endpoint_url=endpoint_url, region_name=region, config=config)
+    client.meta.events.register_last("before-call.s3.PutObject", _send_small_body_at_once)
+    return client
+
+
+def _send_small_body_at_once(params: dict[str, Any], **_: Any) -> None:
+    """Send a small body together with its headers; botocore asks first whether the server would take any body.
+
+    That costs another turn with the server and spares the sending of a body that is refused. Other SDKs of Amazon ask
+    only for large bodies, too.
+    """
+    body = params["body"]
+    if isinstance(body, io.BytesIO) and body.getbuffer().nbytes <= _SMALL_BODY:
+        params["body"] = body.getvalue()
+        params["headers"].pop("Expect", None)
