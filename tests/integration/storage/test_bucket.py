@@ -107,6 +107,20 @@ def test_an_upload_stores_the_bytes_and_says_where_they_are(s3: S3, storage: Sto
     assert (artifact.width, artifact.height, artifact.format, artifact.url) == (64, 32, kind, None)
 
 
+def test_only_a_large_image_asks_first_if_it_would_be_taken(s3: S3, flaky: FlakyS3) -> None:
+    """The question is a turn with the server, which takes longer than sending what is small."""
+    storage = Storage(settings_for(s3, endpoint_url=flaky.url))
+
+    upload(storage, "small", 0, image(size=2**20), parameters=PARAMETERS)
+    storage.write_manifest(result("small"))
+    assert flaky.questions == 0
+
+    file = image(size=2**20 + 1)
+    upload(storage, "large", 0, file, parameters=PARAMETERS)
+    assert flaky.questions == 1
+    assert s3.client.get_object(Bucket=s3.bucket, Key="images/large/0-a1.png")["Body"].read() == file.data
+
+
 @pytest.mark.parametrize(
     ("prefix", "key"), [("", "j:1/0-a1.png"), ("/a/b/", "a/b/j:1/0-a1.png"), ("x", "x/j:1/0-a1.png")]
 )

@@ -74,6 +74,8 @@ class FlakyS3:
         #: How often each fault has come about.
         self.counts: dict[Fault, int] = dict.fromkeys(Fault, 0)
         self.requests = 0
+        #: Requests whose senders asked if their bodies would be taken.
+        self.questions = 0
         self._upstream = urlsplit(endpoint_url)
         self._chance = random.Random(seed)
         self._lock = threading.Lock()
@@ -161,6 +163,11 @@ class _Handler(BaseHTTPRequestHandler):
             self._refuse(*_ANSWERS[fault])
         else:
             self._pass_on(body, answers=fault is not Fault.LOST_ANSWER)
+
+    def handle_expect_100(self) -> bool:
+        """Say that the body may come."""
+        self._s3.questions += 1
+        return super().handle_expect_100()
 
     do_GET = do_PUT = do_HEAD = do_POST = do_DELETE = serve  # noqa: N815  # names of http.server
 
