@@ -5,10 +5,12 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, TypeVar
 
 import structlog
+from boto3 import __version__ as boto3_version
 from boto3.session import Session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError
 
+from imagefleet import __version__
 from imagefleet.errors import reason_of
 from imagefleet.links.url_signer import SignedUrl, UrlSigner, region_of
 from imagefleet_worker.errors import StorageRefused, StorageUnavailable
@@ -24,6 +26,7 @@ T = TypeVar("T")
 _CONNECTIONS: Final = 32
 #: Bytes up to which a body is sent without asking.
 _SMALL_BODY: Final = 2**20
+_USER_AGENT: Final = f"imagefleet/{__version__} boto3/{boto3_version}"
 
 
 class Objects:
@@ -172,6 +175,7 @@ def _client(session: Session, settings: StorageSettings, *, endpoint_url: str | 
         retries={"mode": "standard", "total_max_attempts": 1},  # `with_tries` asks before each try
         max_pool_connections=_CONNECTIONS,
         s3={"addressing_style": "path" if settings.path_style else "auto"},
+        user_agent=_USER_AGENT,  # botocore would compose another of 30 parts for each request
         request_checksum_calculation="when_required",  # many servers other than Amazon's know no others
         response_checksum_validation="when_required",
     )
