@@ -148,11 +148,13 @@ class QueueNotifier:
 
     def _on_readable(self) -> None:
         """Redis has sent something, or the connection has ended."""
-        arming = self._arming
         if self._is_armed and not self._backoff_s:
-            self._notify()  # first, because a message may wait; what Redis has sent says no more than that
-        if arming == self._arming:  # else `arm` has read what was there, and may wait for what comes next
-            self._skip_notifications()
+            # A message may wait, and what Redis has sent says no more than that: the next `arm` reads it.
+            self._loop.remove(self._fd)
+            self._notify()
+            return
+        arming = self._arming
+        self._skip_notifications()
         if self._is_armed and arming == self._arming:
             self._read_later(random.uniform(0, self._backoff_s), was_notified=True)  # noqa: S311  # no secret
 
