@@ -51,7 +51,7 @@ def _row(name: str, field: dict[str, Any], schema: dict[str, Any]) -> FieldRow:
     default = _default(field, kinds)
     types = " or ".join(dict.fromkeys(_type(kind, schema) for kind in kinds))
     parts = [part for kind in kinds for part in (_kinds(kind["items"], schema) if "items" in kind else [kind])]
-    limits = "; ".join(dict.fromkeys(limit for part in parts for limit in _limits(part)))
+    limits = "; ".join(dict.fromkeys(limit for part in parts for limit in _limits(part, is_only=len(parts) == 1)))
     return FieldRow(name, types, limits, default, field.get("description", ""))
 
 
@@ -77,7 +77,9 @@ def _type(kind: dict[str, Any], schema: dict[str, Any]) -> str:
     return {"date-time": "time"}.get(kind.get("format", ""), kind.get("type", "any JSON value"))
 
 
-def _limits(kind: dict[str, Any]) -> list[str]:
+def _limits(kind: dict[str, Any], *, is_only: bool) -> list[str]:
+    if kind.get("type") == "boolean" and not is_only:  # its type says so, but not beside others
+        return ["`true`, `false`"]
     if "enum" in kind or "const" in kind:
         return [", ".join(f"`{value}`" for value in kind.get("enum", [kind.get("const")]))]
     found = [text.format(f"{kind[name]:,}") for name, text in _LIMITS.items() if name in kind]

@@ -1,7 +1,7 @@
 """Padded text: fills the tokens of a UNet's text up to a multiple of 16, which torch's attention on CPUs is made for.
 
-Its kernel takes 1.5 to 1.7 times as long for the 77 tokens of CLIP as for 80. The tokens that are added have a weight of
-exactly 0, so that values change by no more than the order of additions does.
+Its kernel takes 1.5 to 1.7 times as long for the 77 tokens of CLIP as for 80. The tokens that are added weigh exactly
+nothing, so that values change by no more than another order of additions would change them.
 """
 
 import functools

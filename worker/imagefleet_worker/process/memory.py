@@ -34,7 +34,9 @@ def tune_allocator() -> None:
     threads start.
     """
     mallopt: Any = getattr(ctypes.CDLL(None), "mallopt", None)
-    for variable, parameter, value in _TUNABLES if mallopt is not None else ():
+    if mallopt is None:
+        return
+    for variable, parameter, value in _TUNABLES:
         if variable not in os.environ:
             mallopt(parameter, value)
 
