@@ -1,7 +1,7 @@
 """The contract: the messages between clients and workers, and their format.
 
 - `queues`: names of queues and tasks, priorities, headers
-- `jobs`, `names`: a request for images; what names in it may be made of
+- `jobs`, `names`, `webhook_urls`: a request for images; what names and URLs in it may be made of
 - `fingerprints`: whether two jobs with the same id are the same job
 - `job_warnings`: what in a result is not as asked
 - `results`: how a job ended

@@ -3,7 +3,9 @@
 import re
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, StringConstraints
+from pydantic import AfterValidator, BeforeValidator, StringConstraints
+
+from imagefleet.contract.webhook_urls import split_url
 
 
 def in_words(pattern: str, words: str) -> Any:
@@ -20,6 +22,11 @@ def in_words(pattern: str, words: str) -> Any:
 
 def _pattern(pattern: str, words: str) -> tuple[Any, Any]:
     return StringConstraints(pattern=pattern), in_words(pattern, words)
+
+
+def _sendable(url: str) -> str:
+    split_url(url)
+    return url
 
 
 _ALIAS = _pattern(
@@ -40,4 +47,4 @@ Label = Annotated[str, _LABEL[0], _LABEL[1]]
 #: The class of a scheduler.
 ClassName = Annotated[str, _CLASS[0], _CLASS[1]]
 #: The URL of a receiver.
-HttpUrl = Annotated[str, _HTTP[0], StringConstraints(max_length=2048), _HTTP[1]]
+HttpUrl = Annotated[str, _HTTP[0], StringConstraints(max_length=2048), _HTTP[1], AfterValidator(_sendable)]

@@ -41,7 +41,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         flaky = FlakyS3(fleet.s3.endpoint_url, weather=weather, seed=options.seed)
         stack.callback(flaky.close)
         fleet.env["IMAGEFLEET_STORAGE_ENDPOINT_URL"] = flaky.url
-        jobs = storm_jobs(options.jobs, webhook_url="http://127.0.0.1:9/nobody-sends-this")
+        jobs = storm_jobs(options.jobs, webhook_url="http://127.0.0.1:9999/nobody-sends-this")
         expected = references(fleet.model, jobs)
         kind = StockFleet if options.stock else OurFleet
         contender: Contender = kind(fleet, lease_s=options.lease, seed=options.seed)

@@ -30,7 +30,7 @@ FORWARD_S = 0.02
 KEYS = Keys()
 JOB: dict[str, Any] = {"prompt": "a red fox", "seed": 7, "width": 64, "height": 64}
 #: Sent by nobody: they lie on their list to be counted.
-WEBHOOK = {"url": "http://127.0.0.1:9/nobody-sends-this"}
+WEBHOOK = {"url": "http://127.0.0.1:9999/nobody-sends-this"}
 
 
 @dataclass

@@ -1,6 +1,7 @@
 """Child processes: started, signalled and ended by this process, by their ids."""
 
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -8,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +18,10 @@ from imagefleet_worker.supervision import die_with_parent
 _POLL_EVERY_S: Final = 0.1
 #: Bytes from the end of a log that an error message may quote.
 _TAIL_BYTES: Final = 16_384
+#: Servers that a machine runs for others listen below it, as a rule.
+_FIRST_PORT: Final = 10_000
+_USUAL_FIRST_OUTGOING: Final = 32_768
+_PORT_TRIES: Final = 20
 
 
 class ChildProcess:
@@ -133,10 +139,28 @@ def wait_or_kill_all(children: Sequence[ChildProcess], timeout_s: float) -> None
 
 
 def free_port() -> int:
-    """A TCP port of 127.0.0.1 on which nothing listens now."""
+    """A TCP port of 127.0.0.1 on which nothing listens now.
+
+    On Linux it is none of those that the system gives to outgoing connections: one of them could take it before a
+    server that starts does.
+    """
+    for _ in range(_PORT_TRIES):
+        port = random.randrange(_FIRST_PORT, _first_outgoing_port())  # noqa: S311  # no secret
+        with socket.socket() as listener, suppress(OSError):
+            listener.bind(("127.0.0.1", port))
+            return port
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])
+
+
+def _first_outgoing_port() -> int:
+    """The first of the ports that the system gives to outgoing connections, of those above `_FIRST_PORT`."""
+    try:
+        first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    except (OSError, ValueError, IndexError):  # not Linux, or hidden
+        first = _USUAL_FIRST_OUTGOING
+    return first if first > _FIRST_PORT else _USUAL_FIRST_OUTGOING
 
 
 def is_taken(port: int) -> bool:

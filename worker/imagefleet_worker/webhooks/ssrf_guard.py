@@ -9,13 +9,12 @@ import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult
 
+from imagefleet.contract.webhook_urls import WEB_PORTS, split_url
 from imagefleet.errors import reason_of
 from imagefleet_worker.webhooks.errors import AddressRefused, DeliveryFailed
 
-_LEAST_FREE_PORT: Final = 1024
-_WEB_PORTS: Final = {"http": 80, "https": 443}
 #: Networks that `ipaddress` calls global, or whose addresses carry another one inside.
 _REFUSED: Final = tuple(
     ipaddress.ip_network(network)
@@ -61,7 +60,7 @@ class Target:
     def host_header(self) -> str:
         """The Host header of a request to the name."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return host if self.port == _WEB_PORTS[self.scheme] else f"{host}:{self.port}"
+        return host if self.port == WEB_PORTS[self.scheme] else f"{host}:{self.port}"
 
 
 def resolve(url: str, *, allow_hosts: Iterable[str] = ()) -> Target:
@@ -97,24 +96,10 @@ def endpoint_of(url: str) -> str:
 
 
 def _split(url: str) -> tuple[SplitResult, str, int]:
-    if not url.isascii() or any(each <= " " or each in "\\\x7f" for each in url):
-        raise AddressRefused("the URL has characters that a URL cannot have; write other letters as %XX or xn--")
     try:
-        parts = urlsplit(url)
-        port = parts.port
+        return split_url(url)
     except ValueError as error:
-        raise AddressRefused(f"the URL cannot be read: {reason_of(error)}; correct it") from error
-    if parts.scheme not in _WEB_PORTS:
-        raise AddressRefused(f"only http and https are allowed, not {parts.scheme or 'nothing'}; correct the URL")
-    if parts.username is not None or parts.password is not None:
-        raise AddressRefused("the URL must not hold a user or a password; leave them out")
-    host = (parts.hostname or "").lower().rstrip(".")
-    if not host or "%" in host:
-        raise AddressRefused("the URL names no host; correct it")
-    port = _WEB_PORTS[parts.scheme] if port is None else port
-    if port not in _WEB_PORTS.values() and port < _LEAST_FREE_PORT:
-        raise AddressRefused(f"port {port} is not allowed: 80, 443, or {_LEAST_FREE_PORT} and above; use one of these")
-    return parts, host, port
+        raise AddressRefused(str(error)) from error
 
 
 def _addresses(host: str, port: int) -> list[Address]:
