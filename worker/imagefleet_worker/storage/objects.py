@@ -175,6 +175,7 @@ def _client(session: Session, settings: StorageSettings, *, endpoint_url: str | 
         retries={"mode": "standard", "total_max_attempts": 1},  # `with_tries` asks before each try
         max_pool_connections=_CONNECTIONS,
         s3={"addressing_style": "path" if settings.path_style else "auto"},
+        parameter_validation=False,  # all parameters are made here, and each request would be checked again
         user_agent=_USER_AGENT,  # botocore would compose another of 30 parts for each request
         request_checksum_calculation="when_required",  # many servers other than Amazon's know no others
         response_checksum_validation="when_required",
