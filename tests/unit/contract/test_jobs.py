@@ -40,7 +40,7 @@ from imagefleet.errors import InvalidJob
         ({"webhook": {"url": "http://example.com:9/"}}, "webhook.url: port 9 is not allowed: 80, 443, or 1024"),
         ({"webhook": {"url": "https://a:b@example.com/"}}, "webhook.url: the URL must not hold a user or a password"),
         ({"webhook": {"url": "https://example.com:x/"}}, "webhook.url: the URL cannot be read"),
-        ({"webhook": {"url": "https://bücher.example/"}}, "webhook.url: the URL has characters that a URL cannot have; write other letters as %XX or xn--"),
+        ({"webhook": {"url": "https://bücher.example/"}}, "webhook.url: the URL has characters that a URL cannot have"),
         ({"webhook": {"url": "https://example.com", "events": ["job.started"]}}, "webhook.events.0"),
         ({"metadata": {"blob": "x" * 5000}}, "metadata: takes"),
         ({"scheduler": "os.system"}, "scheduler"),
