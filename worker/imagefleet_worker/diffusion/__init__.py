@@ -3,7 +3,7 @@
 - `engine`: the model on its device, used by the threads of all jobs
 - `environment`, `loading`: load a diffusers pipeline safely
 - `revision`: what identifies the weights
-- `optimizations`: what `IMAGEFLEET_SPEED_*` asks for
+- `optimizations`, `padded_text`: what `IMAGEFLEET_SPEED_*` asks for, and what a CPU gets without asking
 - `pipeline_traits`: the facts in which pipelines differ
 - `shared_pipeline`, `inference_mode`: put a device loop around the pipeline
 - `warm_up`, `first_images`, `trial_runs`: prepare, prove and measure before the first job
