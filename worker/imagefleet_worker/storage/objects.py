@@ -188,8 +188,7 @@ def _client(session: Session, settings: StorageSettings, *, endpoint_url: str | 
 def _send_small_body_at_once(params: dict[str, Any], **_: Any) -> None:
     """Send a small body together with its headers; botocore asks first whether the server would take any body.
 
-    That costs another turn with the server and spares the sending of a body that is refused. Other SDKs of Amazon ask
-    only for large bodies, too.
+    That costs another turn with the server, and spares the sending of a body that is refused.
     """
     body = params["body"]
     if isinstance(body, io.BytesIO) and body.getbuffer().nbytes <= _SMALL_BODY:
