@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from imagefleet_worker.batching.finite import all_finite
 from imagefleet_worker.batching.tensor_digests import TensorDigests
 
 
@@ -78,7 +79,7 @@ class DeviceRun:
         """Look, without waiting for the device, whether *output* of the decoder has values that are not numbers."""
         first = output if isinstance(output, torch.Tensor) else output[0]
         if isinstance(first, torch.Tensor) and first.is_floating_point():
-            self._decoded.append(torch.isfinite(first).all())
+            self._decoded.append(all_finite(first))
 
     def decoded_flags(self) -> list[torch.Tensor]:
         """For each call of the decoder, whether all its values are numbers: 0-dim tensors on the device."""

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from PIL import Image
 
+from imagefleet_worker.batching.finite import all_finite
 from imagefleet_worker.diffusion.host_copy import HostCopy
 from imagefleet_worker.diffusion.observed_tokenizers import TokenizedText
 from imagefleet_worker.diffusion.schedulers import UseOfScheduler
@@ -56,7 +57,7 @@ class PendingImages:
         flags = list(finite)
         tensors: list[torch.Tensor] = []
         if isinstance(made, torch.Tensor):
-            flags.append(torch.isfinite(made).all())
+            flags.append(all_finite(made))
             tensors.append(pixels_of(made))
         else:
             self._pictures = [image for image in made if isinstance(image, Image.Image)]

@@ -4,6 +4,10 @@ import copy
 from collections.abc import Sequence
 from typing import Any
 
+import torch
+from diffusers import DiffusionPipeline  # pyright: ignore[reportPrivateImportUsage]  # lazy, and public all the same
+from diffusers.loaders import TextualInversionLoaderMixin  # pyright: ignore[reportPrivateImportUsage]  # lazy
+
 from imagefleet_worker.diffusion.module_view import views_of
 
 
@@ -12,16 +16,15 @@ class PrivateCopies:
 
     Each has its own *guiders*, the parts with these names: they remember what the steps of a job gave so far.
 
-    A pipeline finds its device by a walk through all modules, several times a job. That is a tenth of the time of a job
-    of a small model, and the answer is always the same: so it is found once, and given by the copies' class.
+    The copies have a class of their own, without the work that gives the same answer for each job: see `_answers`.
     """
 
     def __init__(self, pipe: Any, *, guiders: Sequence[str] = ()) -> None:
         self._pipe = pipe
         self._views = views_of(pipe)
         self._guiders = guiders
-        kind, device = type(pipe), pipe._execution_device  # noqa: SLF001  # diffusers has no public name for it
-        self._kind = type(kind.__name__, (kind,), {"_execution_device": property(lambda _pipe: device)})
+        kind = type(pipe)
+        self._kind = type(kind.__name__, (kind,), _answers(pipe))
         self._kind.__module__ = kind.__module__
 
     def make(self, scheduler: Any) -> Any:
@@ -33,3 +36,47 @@ class PrivateCopies:
         for name in self._guiders:
             setattr(private, name, copy.deepcopy(getattr(private, name)))
         return private
+
+
+def _answers(pipe: Any) -> dict[str, Any]:
+    """Methods of *pipe* whose answer is known before any job, by name.
+
+    Each of them walks through all modules, or splits each text into tokens once more, several times a job. That is more
+    than a tenth of the time of a job of a small model, and no other job goes on meanwhile.
+    """
+    device = pipe._execution_device  # noqa: SLF001  # diffusers has no public name for it
+    answers: dict[str, Any] = {"_execution_device": property(lambda _pipe: device)}
+    if _has(pipe, DiffusionPipeline, "maybe_free_model_hooks") and not _has_hooks(pipe):
+        answers["maybe_free_model_hooks"] = _no_hooks
+    if _has(pipe, TextualInversionLoaderMixin, "maybe_convert_prompt") and not _has_tokens_of_several_vectors(pipe):
+        answers["maybe_convert_prompt"] = _same_prompt
+    return answers
+
+
+def _no_hooks(_pipe: Any) -> None:
+    """Free no model: nothing moves the modules, and they keep nothing of the job."""
+
+
+def _same_prompt(_pipe: Any, prompt: Any, _tokenizer: Any = None) -> Any:
+    """*prompt*: no word of it stands for several others."""
+    return prompt
+
+
+def _has(pipe: Any, owner: type[Any], name: str) -> bool:
+    """Whether the method *name* of *pipe* is the one of *owner*."""
+    return getattr(type(pipe), name, None) is getattr(owner, name)
+
+
+def _has_hooks(pipe: Any) -> bool:
+    """Whether offload, a cache or the like has put anything before a module's forward."""
+    modules = (part for part in pipe.components.values() if isinstance(part, torch.nn.Module))
+    hooks = ("_hf_hook", "_diffusers_hook")
+    return bool(getattr(pipe, "_all_hooks", None)) or any(
+        hasattr(part, hook) for module in modules for part in module.modules() for hook in hooks
+    )
+
+
+def _has_tokens_of_several_vectors(pipe: Any) -> bool:
+    """Whether a textual inversion of more than one vector has been loaded: its tokens are NAME, NAME_1, NAME_2, ..."""
+    added = [getattr(part, "added_tokens_encoder", None) or {} for part in pipe.components.values()]
+    return any(f"{token}_1" in tokens for tokens in added for token in tokens)

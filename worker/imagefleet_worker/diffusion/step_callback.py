@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 
+from imagefleet_worker.batching.finite import all_finite
 from imagefleet_worker.diffusion.preview_throttle import PreviewThrottle
 
 OnStep = Callable[[int, int], None]
@@ -35,5 +36,5 @@ class StepCallback:
             self._previews.after_step(done, tensors["latents"])
         if done >= total:
             self._on_last_step()
-            self.finite = [torch.isfinite(tensors["latents"]).all()]
+            self.finite = [all_finite(tensors["latents"])]
         return {}
