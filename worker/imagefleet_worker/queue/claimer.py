@@ -1,5 +1,6 @@
 """The claimer: claims messages of some queues when the notifier reports one and the process can use one more."""
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -111,6 +112,7 @@ class Claimer:
             self._arm(self._notifier, found_nothing=True)
         else:
             self._process.loop.call_later(_ARMING_PAUSE_S, self._arm, self._notifier)
+            time.sleep(0)  # the job's thread waits for the interpreter, and the rest of this turn of the loop can wait
         return False
 
     def _arm(self, notifier: QueueNotifier | None, *, found_nothing: bool = False) -> None:
