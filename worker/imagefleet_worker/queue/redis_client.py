@@ -42,8 +42,12 @@ class Client(redis.Redis):
             return super().execute_command(*args, **options)
 
     def _run_script(self, command: Command) -> Any:
-        retry = self.get_retry() or Retry(NoBackoff(), 0)
-        [reply] = retry.call_with_retry(lambda: self._stack.run([command]), lambda _error: None)
+        try:
+            [reply] = self._stack.run([command])
+        except NotPrimary:
+            raise
+        except (redis.ConnectionError, redis.TimeoutError):  # a connection may die unnoticed while it is idle
+            return super().execute_command(*command)
         return reply
 
 
