@@ -1,8 +1,7 @@
 """Connection stacks: connections that stay taken out of redis-py's pool, for the commands of which jobs are made.
 
 Around each command, the pool connects, asks the socket for stray bytes, and counts. A connection of a stack is used as
-it is: if it has died unnoticed, the command fails, and its sender sends it again. Import this module late: it loads
-redis-py.
+it is: if it has died unnoticed, the command fails, and its sender sends it again.
 """
 
 import os
@@ -10,8 +9,6 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any, Generic, TypeVar
 
-from redis import ConnectionPool
-from redis.asyncio import ConnectionPool as AsyncConnectionPool
 from redis.exceptions import ResponseError
 
 from imagefleet.store.scripts import Command
@@ -37,7 +34,7 @@ class _Stack(Generic[P]):
             return None
 
 
-class ConnectionStack(_Stack[ConnectionPool]):
+class ConnectionStack(_Stack["redis.ConnectionPool"]):
     """Connections of a pool; threads may share the stack."""
 
     def run(self, commands: Sequence[Command]) -> list[Any]:
@@ -74,7 +71,7 @@ class ConnectionStack(_Stack[ConnectionPool]):
         self._idle.extend(taken)
 
 
-class AsyncConnectionStack(_Stack[AsyncConnectionPool]):
+class AsyncConnectionStack(_Stack["redis.asyncio.ConnectionPool"]):
     """The same for one event loop."""
 
     async def run(self, commands: Sequence[Command]) -> list[Any]:
