@@ -42,7 +42,7 @@ _REPLACEMENTS: Final = (
     (r"\basync_(connection|subscription|signed)\b", r"\1"),
     (r"\b(open|close)_async_redis\b", r"\1_redis"),
     (r"\basynccontextmanager\b", "contextmanager"),
-    (r"\bAsync(Client|Connection|ConnectionStack|Subscription|Generator)\b", r"\1"),
+    (r"\bAsync(Client|Connection|Subscription|Generator)\b", r"\1"),
 )
 _RUFF: Final = (sys.executable, "-m", "ruff")
 

@@ -32,11 +32,8 @@ class Connection:
     """A pool of sockets to one Redis; threads may share it."""
 
     def __init__(self, settings: ClientSettings) -> None:
-        from imagefleet.store.connection_stack import ConnectionStack  # noqa: PLC0415  # as in `_errors`
-
         self._settings = settings
         self._redis = open_redis(settings)
-        self._stack = ConnectionStack(self._redis.connection_pool)
         self._pool: SubscriptionPool[PubSub] = SubscriptionPool(self._redis.pubsub)
 
     def close(self) -> None:
@@ -120,13 +117,16 @@ class Connection:
                     self._leave_server()
 
     def _send(self, commands: list[Command]) -> list[Any]:
-        """The replies to *commands*, which go out together, as redis-py would hand them out."""
-        replies = self._stack.run(commands)
-        read = self._redis.response_callbacks
-        return [
-            read[str(command[0])](reply) if command[0] in read else reply
-            for command, reply in zip(commands, replies, strict=True)
-        ]
+        """The replies to *commands*, which go out together."""
+        if len(commands) == 1:  # cheaper than a pipeline of one
+            return [self._redis.execute_command(*commands[0])]
+        pipeline = self._redis.pipeline(transaction=False)
+        try:
+            for command in commands:
+                pipeline.execute_command(*command)
+            return pipeline.execute()
+        finally:
+            pipeline.reset()
 
     def _leave_server(self) -> None:
         """Close the idle sockets, which lead to a server that is no primary; a fail-over may still be under way."""

@@ -1,7 +1,6 @@
 """Connections to Redis for everything in a worker that is not Celery."""
 
 from collections.abc import Mapping
-from functools import cached_property
 from typing import Any
 
 import redis
@@ -10,45 +9,24 @@ from redis.exceptions import NoScriptError
 from redis.retry import Retry
 from redis.sentinel import Sentinel, SentinelManagedConnection
 
-from imagefleet.store.connection_stack import ConnectionStack
 from imagefleet.store.redis_connections import NotPrimary, connection_class, leaving_replicas
 from imagefleet.store.redis_url import is_sentinel, parse_sentinels
-from imagefleet.store.scripts import Command, by_hash
+from imagefleet.store.scripts import by_hash
 from imagefleet_worker.settings import RedisSettings
 
 
 class Client(redis.Redis):
-    """redis-py's client; it sends the hash of a script, and the text only if Redis does not have it.
-
-    Scripts, which are the steps of a job, go over connections that this client keeps for itself: what redis-py's pool
-    does around a command takes longer than the command.
-    """
-
-    @cached_property
-    def _stack(self) -> ConnectionStack:
-        return ConnectionStack(self.connection_pool)
+    """redis-py's client; it sends the hash of a script, and the text only if Redis does not have it."""
 
     def execute_command(self, *args: Any, **options: Any) -> Any:
         """The reply to one command."""
-        command = by_hash(args)
         try:
-            if command is args:
-                return super().execute_command(*args, **options)
-            return self._run_script(command)
+            return super().execute_command(*by_hash(args), **options)
         except NoScriptError:
             return super().execute_command(*args, **options)
         except NotPrimary:  # the idle connections lead to the same server
             self.connection_pool.disconnect(inuse_connections=False)
             return super().execute_command(*args, **options)
-
-    def _run_script(self, command: Command) -> Any:
-        try:
-            [reply] = self._stack.run([command])
-        except NotPrimary:
-            raise
-        except (redis.ConnectionError, redis.TimeoutError):  # a connection may die unnoticed while it is idle
-            return super().execute_command(*command)
-        return reply
 
 
 def connect(settings: RedisSettings, *, protocol: int = 2) -> "redis.Redis":
