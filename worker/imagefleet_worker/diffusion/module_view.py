@@ -17,7 +17,7 @@ def views_of(pipe: Any) -> dict[str, Any]:
     return {
         name: view_of(module)
         for name, module in pipe.components.items()
-        if isinstance(module, torch.nn.Module) and name.startswith(("text_encoder", "vae")) and _stays(module)
+        if isinstance(module, torch.nn.Module) and name.startswith(("text_encoder", "vae")) and not has_hooks(module)
     }
 
 
@@ -38,6 +38,6 @@ def _only_itself(module: torch.nn.Module) -> Iterator[torch.nn.Module]:
     yield module
 
 
-def _stays(module: torch.nn.Module) -> bool:
-    """Whether no hook moves *module* or its parts between devices."""
-    return not any(hasattr(part, hook) for part in module.modules() for hook in ("_hf_hook", "_diffusers_hook"))
+def has_hooks(module: torch.nn.Module) -> bool:
+    """Whether offload, a cache or the like has put anything before the forward of *module* or of its parts."""
+    return any(hasattr(part, hook) for part in module.modules() for hook in ("_hf_hook", "_diffusers_hook"))

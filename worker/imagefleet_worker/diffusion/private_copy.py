@@ -8,7 +8,7 @@ import torch
 from diffusers import DiffusionPipeline  # pyright: ignore[reportPrivateImportUsage]  # lazy, and public all the same
 from diffusers.loaders import TextualInversionLoaderMixin  # pyright: ignore[reportPrivateImportUsage]  # lazy
 
-from imagefleet_worker.diffusion.module_view import views_of
+from imagefleet_worker.diffusion.module_view import has_hooks, views_of
 
 
 class PrivateCopies:
@@ -41,8 +41,8 @@ class PrivateCopies:
 def _answers(pipe: Any) -> dict[str, Any]:
     """Methods of *pipe* whose answer is known before any job, by name.
 
-    Each of them walks through all modules, or splits each text into tokens once more, several times a job. That is more
-    than a tenth of the time of a job of a small model, and no other job goes on meanwhile.
+    Each of them walks through all modules, or splits each text into tokens once more, and no other job goes on
+    meanwhile. The search for the device alone is a tenth of the time of a job of a small model.
     """
     device = pipe._execution_device  # noqa: SLF001  # diffusers has no public name for it
     answers: dict[str, Any] = {"_execution_device": property(lambda _pipe: device)}
@@ -68,12 +68,8 @@ def _has(pipe: Any, owner: type[Any], name: str) -> bool:
 
 
 def _has_hooks(pipe: Any) -> bool:
-    """Whether offload, a cache or the like has put anything before a module's forward."""
     modules = (part for part in pipe.components.values() if isinstance(part, torch.nn.Module))
-    hooks = ("_hf_hook", "_diffusers_hook")
-    return bool(getattr(pipe, "_all_hooks", None)) or any(
-        hasattr(part, hook) for module in modules for part in module.modules() for hook in hooks
-    )
+    return bool(getattr(pipe, "_all_hooks", None)) or any(has_hooks(module) for module in modules)
 
 
 def _has_tokens_of_several_vectors(pipe: Any) -> bool:
