@@ -14,8 +14,10 @@ from imagefleet.contract.queues import LEVELS, REDELIVERIES_HEADER
 from imagefleet.store import records
 from imagefleet.store.keys import Keys
 from imagefleet.store.records import Claim
+from imagefleet.store.scripts import Command
 from imagefleet_worker.queue import attempt_records, claims
 from imagefleet_worker.queue.claim_listener import ClaimListener
+from imagefleet_worker.queue.deferred_commands import DeferredCommands
 from imagefleet_worker.queue.leases import Leases
 from imagefleet_worker.queue.message_check import parse_message
 from imagefleet_worker.queue.redelivery import Redelivery
@@ -337,6 +339,30 @@ def test_a_drain_gives_back_what_no_thread_has_begun(raw: "redis.Redis", make_le
 
     assert waiting(raw) == ["one", "three"]
     assert leases.is_held(second)
+
+
+def test_two_threads_that_give_back_the_same_messages_keep_their_order(
+    raw: "redis.Redis", make_leases: MakeLeases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A drain does, and Celery's end of a rate limit: the messages of both went back in any order."""
+    push(raw, "one", "two", "three")
+    leases = make_leases()
+    tokens = [claim(leases) for _ in range(3)]
+    second = threading.Thread(target=leases.give_back_in_order, args=(tokens,))
+    send = DeferredCommands.send
+
+    def send_late(commands: DeferredCommands, command: Command) -> None:
+        """The first command goes after all that the second thread would send if nothing held it up."""
+        if second.ident is None:
+            second.start()
+            second.join(0.2)
+        send(commands, command)
+
+    monkeypatch.setattr(DeferredCommands, "send", send_late)
+    leases.give_back_in_order(tokens)
+    second.join()
+
+    assert waiting(raw) == ["one", "two", "three"]
 
 
 def test_a_postponed_message_waits_outside_of_its_list_and_comes_back(

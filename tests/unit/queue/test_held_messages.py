@@ -26,3 +26,12 @@ def test_each_message_is_given_back_by_the_drain_or_by_who_read_it_too_late() ->
     assert held.note_job("in time", "a job")
     assert held.take_waiting(0) == ["in time"]
     assert not held.note_job("late", "another")
+
+
+def test_no_claim_begins_after_the_drain_has_begun() -> None:
+    """Its message would go back in front of the ones that the drain has taken back."""
+    held = HeldMessages(listener=ClaimListener(), wake=lambda: None)
+    assert held.claiming("before")
+    held.stop_claiming()
+    assert not held.claiming("after")
+    assert held.tokens() == ["before"]

@@ -27,8 +27,7 @@ class RateBucket(TokenBucket):
 
     def clear_pending(self) -> None:
         """Give back all of them: Celery is about to forget them."""
-        for request, _ in reversed(self.contents):
-            current().leases.give_back(token_of(request))
+        current().leases.give_back_in_order(token_of(request) for request, _ in self.contents)
         super().clear_pending()
 
 

@@ -53,13 +53,22 @@ class HeldMessages:
         self._is_read = threading.Condition(self._lock)
         self._held: dict[str, HeldMessage] = {}
         self._was_full = False
+        #: False after `stop_claiming`.
+        self.is_claiming = True
         #: Whether `take_waiting` was called: whoever reads a message after it must give it back.
         self._is_taken_back = False
 
-    def claiming(self, token: str) -> None:
-        """Enter a claim that Redis is about to make: the reply may be lost."""
+    def stop_claiming(self) -> None:
+        """Let no new claim begin."""
         with self._lock:
-            self._held[token] = HeldMessage()
+            self.is_claiming = False
+
+    def claiming(self, token: str) -> bool:
+        """Enter a claim that Redis is about to make: the reply may be lost. False after `stop_claiming`."""
+        with self._lock:  # a claim that began after `take_waiting` would go back in front of those taken before it
+            if self.is_claiming:
+                self._held[token] = HeldMessage()
+            return self.is_claiming
 
     def claimed(self, claimed: Claimed, *, owner: str) -> None:
         """Record that Redis has made the claim."""

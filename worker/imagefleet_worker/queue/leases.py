@@ -4,8 +4,9 @@ A thread renews the leases. So a job may take any time, and the jobs of a dead w
 the duration of a lease.
 """
 
+import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 import redis
@@ -48,7 +49,6 @@ class Leases:
         self.owner = uuid.uuid4().hex
         #: Whether the last claim left messages of tenants that have as many running jobs as they may.
         self.is_capped = False
-        self.is_claiming = True
         self._worker = worker
         self._client = client
         self._keys = keys
@@ -71,9 +71,11 @@ class Leases:
             wake=wake,
         )
         self._pending = ""
+        #: Held by whoever gives back several messages: two at once would mix their order. A signal handler is one too.
+        self._giving_back = threading.RLock()
 
     def claim(self, queues: list[str]) -> Claimed | None:
-        """Claim the next message of *queues*, or None if there is none.
+        """Claim the next message of *queues*, or None if there is none, or after `stop_claiming`.
 
         Raises:
             redis.RedisError: if Redis cannot be reached.
@@ -81,7 +83,8 @@ class Leases:
         self.thread.start()
         while True:
             token = self._pending or uuid.uuid4().hex
-            self._held.claiming(token)
+            if not self._held.claiming(token):
+                return None
             command = claims.claim(
                 self._keys,
                 queues=queues,
@@ -176,11 +179,19 @@ class Leases:
 
     def give_back_all(self) -> int:
         """Put back all messages, and return their number."""
-        return self._give_back(self._held.tokens())
+        return self.give_back_in_order(self._held.tokens())
 
     def give_back_waiting(self) -> int:
         """Put back the messages whose tasks no thread runs, before the process ends, and return their number."""
-        return self._give_back(self._held.take_waiting(_CLAIM_S))
+        return self.give_back_in_order(self._held.take_waiting(_CLAIM_S))
+
+    def give_back_in_order(self, tokens: Iterable[str]) -> int:
+        """Put back the messages of *tokens*, so that the first one comes first again, and return their number."""
+        with self._giving_back:
+            held = [token for token in tokens if self.is_held(token)]
+            for token in reversed(held):  # each goes to the front
+                self.give_back(token)
+        return len(held)
 
     def begun(self) -> int:
         """The number of messages whose tasks a thread runs."""
@@ -190,15 +201,15 @@ class Leases:
         """The tokens of messages that Celery was given *for_s* seconds ago or more, and whose tasks no thread runs."""
         return self._held.waiting_tokens(for_s=for_s)
 
+    @property
+    def is_claiming(self) -> bool:
+        """False after `stop_claiming`."""
+        return self._held.is_claiming
+
     def stop_claiming(self) -> None:
-        """Stop claiming. The process keeps the messages that it holds."""
-        self.is_claiming = False
+        """Let no new claim begin. The process keeps the messages that it holds, and a claim on its way is one."""
+        self._held.stop_claiming()
 
     def close(self) -> None:
         """Stop renewing. Other workers take over the held messages when the leases run out."""
         self.thread.close()
-
-    def _give_back(self, tokens: list[str]) -> int:
-        for token in reversed(tokens):  # each goes to the front, so the first one goes last
-            self.give_back(token)
-        return len(tokens)
