@@ -28,11 +28,11 @@ def open_redis(settings: ClientSettings) -> "redis.Redis":
     Raises:
         SettingsInvalid: if the URL cannot be used.
     """
-    from redis import Redis  # noqa: PLC0415  # here, so that `import imagefleet` stays light
-    from redis.backoff import NoBackoff  # noqa: PLC0415
+    from redis.backoff import NoBackoff  # noqa: PLC0415  # here, so that `import imagefleet` stays light
     from redis.retry import Retry  # noqa: PLC0415
     from redis.sentinel import Sentinel, SentinelManagedConnection  # noqa: PLC0415
 
+    from imagefleet.store.checked_out import CheckedOutRedis  # noqa: PLC0415
     from imagefleet.store.redis_connections import connection_class, leaving_replicas  # noqa: PLC0415
 
     options: dict[str, Any] = {**_options(), "retry": Retry(NoBackoff(), 0)}
@@ -43,16 +43,16 @@ def open_redis(settings: ClientSettings) -> "redis.Redis":
             manager = Sentinel(found.hosts, sentinel_kwargs=options, **options, **found.options)
             leaving = leaving_replicas(SentinelManagedConnection)
             return manager.master_for(settings.sentinel_master, connection_class=leaving)
-        return Redis.from_url(settings.url, connection_class=connection_class(settings.url), **options)
+        return CheckedOutRedis.from_url(settings.url, connection_class=connection_class(settings.url), **options)
 
 
 def open_async_redis(settings: ClientSettings) -> "redis.asyncio.Redis":
     """The same for asyncio."""
-    from redis.asyncio import Redis  # noqa: PLC0415
     from redis.asyncio.retry import Retry  # noqa: PLC0415
     from redis.asyncio.sentinel import Sentinel, SentinelManagedConnection  # noqa: PLC0415
     from redis.backoff import NoBackoff  # noqa: PLC0415
 
+    from imagefleet.store.checked_out import AsyncCheckedOutRedis  # noqa: PLC0415
     from imagefleet.store.redis_connections import async_connection_class, leaving_replicas  # noqa: PLC0415
 
     options: dict[str, Any] = {**_options(), "retry": Retry(NoBackoff(), 0)}
@@ -63,7 +63,8 @@ def open_async_redis(settings: ClientSettings) -> "redis.asyncio.Redis":
             manager = Sentinel(found.hosts, sentinel_kwargs=options, **options, **found.options)
             leaving = leaving_replicas(SentinelManagedConnection)
             return manager.master_for(settings.sentinel_master, connection_class=leaving)
-        return Redis.from_url(settings.url, connection_class=async_connection_class(settings.url), **options)
+        connections = async_connection_class(settings.url)
+        return AsyncCheckedOutRedis.from_url(settings.url, connection_class=connections, **options)
 
 
 def close_redis(client: "redis.Redis") -> None:

@@ -1,9 +1,9 @@
 """`SubscriptionPool`: sockets without a subscription, kept for the next watch, which then need not connect."""
 
-import os
-from collections import deque
 from collections.abc import Callable
 from typing import Generic, TypeVar
+
+from imagefleet.store.idle import Idle
 
 P = TypeVar("P")
 
@@ -25,8 +25,7 @@ class SubscriptionPool(Generic[P]):
     def __init__(self, open_pubsub: Callable[[], P]) -> None:
         """Make new subscribers with *open_pubsub*."""
         self._open = open_pubsub
-        self._idle: deque[Subscriber[P]] = deque()
-        self._pid = os.getpid()
+        self._idle: Idle[Subscriber[P]] = Idle()
 
     def new(self) -> Subscriber[P]:
         """A subscriber that connects when it is first used."""
@@ -34,13 +33,8 @@ class SubscriptionPool(Generic[P]):
 
     def release(self, subscriber: Subscriber[P]) -> None:
         """Keep *subscriber*, which has unsubscribed from everything."""
-        self._idle.append(subscriber)
+        self._idle.put(subscriber)
 
     def acquire_idle(self) -> Subscriber[P] | None:
         """The subscriber that was released last, or None."""
-        if self._pid != os.getpid():  # after a fork the sockets belong to the parent, too
-            self._idle, self._pid = deque(), os.getpid()
-        try:
-            return self._idle.pop()
-        except IndexError:
-            return None
+        return self._idle.take()

@@ -9,13 +9,14 @@ from redis.exceptions import NoScriptError
 from redis.retry import Retry
 from redis.sentinel import Sentinel, SentinelManagedConnection
 
+from imagefleet.store.checked_out import CheckedOutRedis
 from imagefleet.store.redis_connections import NotPrimary, connection_class, leaving_replicas
 from imagefleet.store.redis_url import is_sentinel, parse_sentinels
 from imagefleet.store.scripts import by_hash
 from imagefleet_worker.settings import RedisSettings
 
 
-class Client(redis.Redis):
+class _ByHash(redis.Redis):
     """redis-py's client; it sends the hash of a script, and the text only if Redis does not have it."""
 
     def execute_command(self, *args: Any, **options: Any) -> Any:
@@ -27,6 +28,10 @@ class Client(redis.Redis):
         except NotPrimary:  # the idle connections lead to the same server
             self.connection_pool.disconnect(inuse_connections=False)
             return super().execute_command(*args, **options)
+
+
+class Client(_ByHash, CheckedOutRedis):
+    """The client of everything in a worker that is not Celery."""
 
 
 def connect(settings: RedisSettings, *, protocol: int = 2) -> "redis.Redis":
@@ -64,5 +69,5 @@ def _through_sentinel(settings: RedisSettings, options: Mapping[str, Any]) -> "r
     sentinel = Sentinel(found.hosts, sentinel_kwargs=asking, **options, **found.options)
     leaving = leaving_replicas(SentinelManagedConnection)
     return sentinel.master_for(  # type: ignore[no-any-return]
-        settings.sentinel_master, redis_class=Client, connection_class=leaving
+        settings.sentinel_master, redis_class=_ByHash, connection_class=leaving
     )
