@@ -9,6 +9,7 @@
 - `redis_url`: what is wrong with a URL, several sentinels in one, and a URL without its password
 - `redis_refusals`: refusals of Redis that have a remedy
 - `redis_connections`: connections that leave a server which is no primary any more
+- `checked_out`: clients that keep connections checked out of redis-py's pool; `idle`: those that nobody uses now
 - `scripts`: loads the Lua files of `lua/`, checks their calls, and names them by their hash
 
 May import `imagefleet.contract`, `imagefleet.webhooks` and `imagefleet.errors`.

@@ -77,7 +77,7 @@ class AsyncCheckedOutRedis(AsyncRedis):
         new = AsyncRedis(connection_pool=self.connection_pool, single_connection_client=True)
         return await self._execute(new, args, options)
 
-    async def aclose(self, close_connection_pool: bool | None = None) -> None:
+    async def aclose(self, close_connection_pool: bool | None = None) -> None:  # noqa: FBT001  # redis-py's
         """Close as redis-py's client does."""
         await self.check_in()
         await super().aclose(close_connection_pool)
