@@ -60,6 +60,13 @@ def test_another_error_of_the_model_is_not_taken_for_a_full_memory():
         measure(run, most_rows=2, device=CPU)
 
 
+def test_a_model_that_has_no_forward_of_one_row_is_not_measured():
+    def run(rows: int) -> None:
+        raise ValueError(f"not enough values to unpack (expected 3, got {rows})")
+
+    assert measure(run, most_rows=2, device=CPU) == []
+
+
 def test_more_rows_than_a_kernel_can_count_end_the_measurement_but_not_a_broken_device():
     def run(rows: int, words: str = "upsample_nearest2d only supports less than INT_MAX elements") -> None:
         if rows > 2:

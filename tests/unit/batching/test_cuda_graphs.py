@@ -44,9 +44,12 @@ class Network:
 
     def __init__(self) -> None:
         self.forwards = 0
+        #: Of the last forward.
+        self.rows = 0
 
     def __call__(self, sample: torch.Tensor, scale: torch.Tensor, extra: dict[str, torch.Tensor], flag: Any) -> Any:
         self.forwards += 1
+        self.rows = len(sample)
         return (sample * scale[:, None] + extra["ids"].sum() + (1 if flag else 0),)
 
 
@@ -85,6 +88,54 @@ def test_calls_of_few_rows_are_replayed_with_their_own_values(device: MadeUpDevi
     assert graphs.replays == 8
     for output, expected in kept:  # a later replay leaves earlier outputs as they are
         assert torch.equal(output, expected)
+
+
+class SlowPerRow(MadeUpDevice):
+    """Each row takes as long as the first, and launching takes no time."""
+
+    def __init__(self, network: "Network") -> None:
+        super().__init__()
+        self._network = network
+
+    def seconds(self, forward: Callable[[], Any]) -> float:
+        if forward is not self._replay:
+            forward()
+        else:
+            self._replay()
+        return self._network.rows * (0.9 if forward is self._replay else 1.0)
+
+
+def test_a_call_is_not_filled_up_where_its_own_rows_are_faster(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Eight rows of a graph take longer than five that are launched one kernel after the other."""
+    monkeypatch.setattr(cuda_graphs, "_OFTEN", 3)
+    network = Network()
+    graphs = prepared(SlowPerRow(network), network)
+    replays: list[int] = []
+    for rows in (8, 5, 5, 5, 5, 4):
+        given = arguments(rows, start=float(rows))
+        assert torch.equal(graphs.run(network, given, rows)[0], Network()(**given)[0])
+        replays.append(graphs.replays)
+    assert replays == [1, 1, 1, 2, 3, 4]  # from the third call on there is a graph of five rows
+
+
+def test_where_kernels_must_stay_the_same_no_call_is_filled_up(device: MadeUpDevice) -> None:
+    network = Network()
+    graphs = CudaGraphs(device, fills_up=False)
+    graphs.prepare(network, arguments(2), 2)
+    for rows in (1, 2, 3, 4, 5, 8):
+        graphs.run(network, arguments(rows), rows)
+    assert graphs.replays == 4
+
+
+def test_a_model_that_has_no_forward_of_so_many_rows_goes_on_without_a_graph(device: MadeUpDevice) -> None:
+    def thirds(sample: torch.Tensor, **_: object) -> Any:
+        one, two, three = sample.chunk(3)
+        return (torch.cat([one, two, three]),)
+
+    graphs = CudaGraphs(device)
+    graphs.prepare(thirds, arguments(3), 3)
+    assert graphs.count == 0
+    assert len(graphs.run(thirds, arguments(3), 3)[0]) == 3
 
 
 def test_more_rows_than_any_graph_has_are_made_as_they_come(device: MadeUpDevice) -> None:

@@ -100,6 +100,19 @@ def test_rows_are_compared_in_a_number_format_that_numpy_does_not_have(engines: 
     engine.close()
 
 
+@pytest.mark.parametrize("family", ["sd", "sdxl"])
+def test_a_decoder_that_stays_in_float32_takes_latents_in_float16(engines: Engines, family: str) -> None:
+    """No pipeline but SDXL's casts them, and that one only for a decoder in float16."""
+    model = ModelSettings(source=str(engines.source(family)), default_size="64x64", dtype="float16")
+    engine = Engine.load(model, EngineSettings(threads=1))
+    engine.warm_up()
+    assert engine.pipe.vae.dtype == torch.float32
+    assert engine.pipe.unet.dtype == torch.float16
+    assert engine.joining is not None
+    assert engine.joining.is_proved
+    engine.close()
+
+
 def test_in_mode_reproducible_jobs_get_forwards_of_their_own_where_a_place_changes_a_row(engines: Engines) -> None:
     engine = loaded(engines, "reproducible")
     forward = engine.shared.denoiser.function

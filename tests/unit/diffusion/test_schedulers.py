@@ -35,6 +35,16 @@ def test_schedulers_of_jobs_share_nothing_that_one_of_them_writes_to(engines: En
                 assert not isinstance(value, torch.Tensor) or value.data_ptr() != vars(other)[name].data_ptr()
 
 
+def test_tables_stay_on_the_host_except_those_for_flow_matching(engines: Engines) -> None:
+    """These look nothing up in them, and sums with a number of the host are rounded in another way."""
+    for family, stays in (("sd", True), ("flux", False)):
+        schedulers = engines.fresh(family).renderer.schedulers
+        schedulers.keeps_tables_on_host = True
+        scheduler = schedulers.fresh(JOB)
+        scheduler.set_timesteps(4, device="meta", **({} if stays else {"mu": 1.0}))
+        assert (scheduler.timesteps.device.type == "cpu") is stays
+
+
 def test_a_scheduler_that_was_used_leaves_the_next_ones_as_new(engines: Engines) -> None:
     engine = engines.fresh("sd")
     for name in ("UniPCMultistepScheduler", "DPMSolverSinglestepScheduler", "PNDMScheduler"):

@@ -44,6 +44,9 @@ NEITHER = [
     RuntimeError("Expected all tensors to be on the same device, but found at least two devices, cuda:0 and cpu!"),
     RuntimeError("a prompt that says CUDA error: is no device"),
     ValueError("CUDA error: said by a pipeline"),
+    # A grid that is too large: the batch is, and nothing is broken.
+    torch.AcceleratorError("CUDA error: invalid configuration argument"),
+    RuntimeError("cuDNN error: CUDNN_STATUS_NOT_SUPPORTED. This error may appear if you passed in a non-contiguous"),
     KeyError("cuDNN error: said by a pipeline"),
 ]
 

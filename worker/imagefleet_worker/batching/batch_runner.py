@@ -168,6 +168,9 @@ class BatchRunner:
 
     def _run_plain(self, method: "SharedMethod", args: tuple[Any, ...], kwargs: dict[str, Any], rows: int) -> Any:
         self._count(method, rows=rows, calls=1)
+        if self._device.type != "cpu":
+            args = tuple(_placed(value, self._device) for value in args)
+            kwargs = _on_device(kwargs, self._device)
         with self._timer.forward():
             return method.function(*args, **kwargs)
 
@@ -192,8 +195,10 @@ def _rows_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
 
 def _on_device(arguments: Arguments, device: torch.device) -> Arguments:
     """*arguments* with times, which schedulers may keep in the host's memory, on the device; without waiting for it."""
-    placed = dict(arguments)
-    for name, value in arguments.items():
-        if isinstance(value, torch.Tensor) and value.ndim <= 1 and value.device.type == "cpu":
-            placed[name] = value.contiguous().pin_memory().to(device, non_blocking=True)
-    return placed
+    return {name: _placed(value, device) for name, value in arguments.items()}
+
+
+def _placed(value: Any, device: torch.device) -> Any:
+    if isinstance(value, torch.Tensor) and value.ndim <= 1 and value.device.type == "cpu":
+        return value.contiguous().pin_memory().to(device, non_blocking=True)
+    return value

@@ -91,9 +91,10 @@ def _seconds(run: Callable[[int], object], rows: int, device: torch.device) -> f
             run(rows)
             synchronize(device)
             took.append(time.perf_counter() - started)
-    except RuntimeError as error:
-        # More rows can be too many in other ways: some kernels count their values in 32 bits, and say so.
-        if is_fault(error) or (rows == 1 and not is_out_of_memory(error)):
+    except Exception as error:
+        # More rows can be too many in other ways: some kernels count their values in 32 bits, and say so. One row can
+        # be too few: a denoiser may divide its rows by three.
+        if is_fault(error) or (rows == 1 and isinstance(error, RuntimeError) and not is_out_of_memory(error)):
             raise
         return None  # its caller frees the memory, when this error and what it holds are gone
     return min(took[1:])

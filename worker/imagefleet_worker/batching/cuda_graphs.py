@@ -14,13 +14,14 @@ import torch
 
 from imagefleet.errors import reason_of
 from imagefleet_worker.batching import collation
-from imagefleet_worker.batching.collation import Arguments, Unjoinable
+from imagefleet_worker.batching.collation import Arguments
 from imagefleet_worker.batching.graph_device import Captured, GraphDevice
 from imagefleet_worker.batching.torch_state import TorchState
 
 log = structlog.get_logger(__name__)
 
-#: Rows that graphs are captured for; a call of fewer is filled up.
+#: Rows that graphs are captured for at the start. A call of fewer is filled up where that pays; where it does not, its
+#: own number of rows may come often enough.
 ROW_COUNTS = (1, 2, 4, 8)
 #: A size that was not captured at the start is captured after this many forwards.
 _OFTEN = 64
@@ -33,13 +34,17 @@ _WORTHWHILE = 0.97
 class _Graph:
     arguments: Arguments
     captured: Captured
+    #: A call of fewer rows is faster kernel by kernel than filled up.
+    least_rows: int
 
 
 class CudaGraphs:
     """Replays captured forwards, and makes all others as they come; only the device loop's thread uses it."""
 
-    def __init__(self, device: GraphDevice) -> None:
+    def __init__(self, device: GraphDevice, *, fills_up: bool = True) -> None:
+        """Without *fills_up*, only calls of exactly as many rows as a graph has are replayed: kernels stay the same."""
         self.replays = 0
+        self._fills_up = fills_up
         #: Off until the start is over, so that measurements see the forward as it is.
         self.is_open = False
         self._device = device
@@ -63,17 +68,24 @@ class CudaGraphs:
 
     def run(self, function: Callable[..., Any], arguments: Arguments, rows: int) -> Any:
         """The output of *function*, which is the caller's own."""
-        width = next((count for count in ROW_COUNTS if count >= rows), None)
-        if width is None or not self.is_open:
-            return function(**arguments)
-        key = self._key(arguments, rows, width)
-        if key is None:
-            return function(**arguments)
-        if key not in self._graphs and not self._is_due(key):
-            return function(**arguments)
-        if key not in self._graphs and not self._capture(key, function, collation.pad(arguments, rows, to=width)):
-            return function(**arguments)
-        return self._replay(key, arguments, rows, width)
+        for width in self._widths(rows) if self.is_open else ():
+            key = self._key(arguments, rows, width)
+            if key in self._refused:
+                continue
+            if key is None or (key not in self._graphs and not self._is_due(key)):
+                break
+            if key not in self._graphs and not self._capture(key, function, collation.pad(arguments, rows, to=width)):
+                continue
+            if rows >= self._graphs[key].least_rows:
+                return self._replay(key, arguments, rows, width)
+        return function(**arguments)
+
+    def _widths(self, rows: int) -> Sequence[int]:
+        """The rows of the graphs that may serve a call of *rows* rows, the best first."""
+        if rows > ROW_COUNTS[-1]:
+            return ()
+        filled = next(count for count in ROW_COUNTS if count >= rows)
+        return (filled, rows) if self._fills_up and filled != rows else (rows,)
 
     def _replay(self, key: Hashable, arguments: Arguments, rows: int, width: int) -> Any:
         graph = self._graphs[key]
@@ -86,8 +98,6 @@ class CudaGraphs:
 
     def _is_due(self, key: Hashable) -> bool:
         """Whether calls of this kind have come often enough to be captured."""
-        if key in self._refused:
-            return False
         self._seen[key] += 1
         if len(self._seen) > 8 * _MOST_GRAPHS:
             self._seen.clear()
@@ -105,18 +115,28 @@ class CudaGraphs:
             eager_s = self._device.seconds(lambda: function(**held))
             replay_s = self._device.seconds(captured.replay)
             collation.split_output(captured.output, [_rows(held)])
-        except (RuntimeError, Unjoinable) as error:
+            least_rows = self._least_rows(function, held, replay_s)
+        except Exception as error:  # noqa: BLE001  # a model may have no forward of so many rows, and say so in any way
             log.warning("no CUDA graph: forwards are launched kernel by kernel", reason=reason_of(error))
             return False
         if replay_s > _WORTHWHILE * eager_s:
             return False
         self._refused.discard(key)
         self._seen.pop(key, None)  # if it is dropped for others, it has to come often again
-        self._graphs[key] = _Graph(held, captured)
+        self._graphs[key] = _Graph(held, captured, least_rows)
         if len(self._graphs) > _MOST_GRAPHS:
             self._graphs.popitem(last=False)
         log.info("CUDA graph", rows=_rows(held), eager_ms=round(eager_s * 1e3, 2), replay_ms=round(replay_s * 1e3, 2))
         return True
+
+    def _least_rows(self, function: Callable[..., Any], held: Arguments, replay_s: float) -> int:
+        """The fewest rows for which filling up to those of *held* pays."""
+        width = _rows(held)
+        least = max((count for count in ROW_COUNTS if count < width), default=0) + 1
+        if not self._fills_up or least == width or width not in ROW_COUNTS:
+            return width
+        part = collation.slice_rows(held, width, start=0, stop=least)
+        return least if replay_s <= _WORTHWHILE * self._device.seconds(lambda: function(**part)) else width
 
     def _key(self, arguments: Arguments, rows: int, width: int) -> Hashable | None:
         """What a graph is made for; None if the call cannot be captured."""

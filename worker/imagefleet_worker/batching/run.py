@@ -57,11 +57,6 @@ class DeviceRun:
         self._decoded: list[torch.Tensor] = []
         self._future: Future[Any] = Future()
 
-    @property
-    def is_on_device(self) -> bool:
-        """Whether it has begun and has not ended."""
-        return RunState.WAITING < self.state < RunState.DONE
-
     def advance(self, state: RunState) -> None:
         """Move on to *state*, unless the run is there or further already."""
         if state > self.state:

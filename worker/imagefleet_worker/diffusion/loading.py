@@ -1,5 +1,6 @@
 """Pipelines: a diffusers pipeline from a folder or a pinned repository, loaded without running anybody's code."""
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from diffusers import DiffusionPipeline  # pyright: ignore[reportPrivateImportUs
 from imagefleet.errors import described
 from imagefleet_worker.diffusion.optimizations import apply_optimizations, quantization_config
 from imagefleet_worker.diffusion.padded_text import pad_text
-from imagefleet_worker.errors import ModelUnavailable
+from imagefleet_worker.errors import ModelUnavailable, SettingsInvalid
 from imagefleet_worker.settings import GroupKind, GroupSettings, ModelSettings, SpeedSettings
 from imagefleet_worker.settings.model_folder import why_no_pipeline
 
@@ -31,10 +32,11 @@ def load_pipeline(
     Only safetensors weights are read, code from the model's repository is never run.
 
     Raises:
+        SettingsInvalid: if they name none.
         ModelUnavailable: with what diffusers says and what to check.
     """
     if not settings.source:
-        raise ModelUnavailable("no model is set: set IMAGEFLEET_MODEL_SOURCE to a folder or a repository id")
+        raise SettingsInvalid("no model is set: set IMAGEFLEET_MODEL_SOURCE to a folder or a repository id")
     _silence_libraries()
     quantization, placing = quantization_config(speed), _placing(group)
     try:
@@ -86,7 +88,15 @@ def _silence_libraries() -> None:
 
 def _keep_vae_in_range(pipe: Any) -> None:
     # SDXL's VAE overflows in float16. Its pipeline would cast the shared VAE up and down again round every decode,
-    # under the feet of other jobs; so it is float32 from the start.
+    # under the feet of other jobs; so it is float32 from the start, and takes the latents that others leave in float16.
     vae = getattr(pipe, "vae", None)
-    if vae is not None and vae.dtype == torch.float16 and getattr(vae.config, "force_upcast", False):
-        vae.to(torch.float32)
+    if vae is None or vae.dtype != torch.float16 or not getattr(vae.config, "force_upcast", False):
+        return
+    vae.to(torch.float32)
+    decode = vae.decode
+
+    @functools.wraps(decode)  # callers look what it takes
+    def in_float32(z: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+        return decode(z.to(torch.float32), *args, **kwargs)
+
+    vae.decode = in_float32

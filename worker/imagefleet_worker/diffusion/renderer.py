@@ -53,6 +53,7 @@ class Renderer:
         if self.previewer and on_preview:
             previews = PreviewThrottle(job, previewer=self.previewer, on_preview=on_preview)
         steps = StepCallback(on_step, on_last_step, previews)
+        scheduler = None
         try:
             scheduler = self.schedulers.fresh(job)
             use = UseOfScheduler(scheduler)
@@ -77,6 +78,9 @@ class Renderer:
             if error is steps.stopped_by or isinstance(error, WorkerError):
                 raise
             problem = _explain(error, job)
+        finally:
+            if scheduler is not None:
+                vars(scheduler).pop("set_timesteps", None)  # it leads back to the scheduler: a circle holds the tensors
         raise problem  # out here, where the handler has ended
 
     def _private_copy(self, scheduler: Any) -> Any:

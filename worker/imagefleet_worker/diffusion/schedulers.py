@@ -23,7 +23,8 @@ class Schedulers:
 
     def __init__(self, pipe: Any) -> None:
         #: Whether the tables of new schedulers stay in the host's memory. Many schedulers look numbers up in them at
-        #: each step, and reading one number from a device waits until that has done all its work.
+        #: each step, and reading one number from a device waits until that has done all its work. Those for flow
+        #: matching do not, and their sums would be rounded in another way.
         self.keeps_tables_on_host = False
         #: Whether the pipeline uses another scheduler than the one that it is given.
         self.are_ignored = False
@@ -40,7 +41,8 @@ class Schedulers:
         unused = self._unused(job.scheduler, _options(job))
         # Copies are made five times as fast as new ones, of some kinds a thousand times. Nobody writes into a config.
         scheduler = copy.deepcopy(unused, {id(unused.config): unused.config})
-        if self.keeps_tables_on_host and hasattr(scheduler, "set_timesteps"):
+        is_for_flow = type(scheduler).__name__.startswith("FlowMatch")
+        if self.keeps_tables_on_host and not is_for_flow and hasattr(scheduler, "set_timesteps"):
             scheduler.set_timesteps = _SetTimestepsOnHost(scheduler)
         return scheduler
 

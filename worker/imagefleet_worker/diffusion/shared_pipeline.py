@@ -96,7 +96,9 @@ def share_pipeline(
     is_shared = engine.mode is not EngineMode.OFF and not traits.why_alone and not speed.is_one_at_a_time
     budget = denoiser_budget(engine)
     timer = DeviceTimer(device)
-    graphs = CudaGraphs(CudaDevice(device)) if _may_capture(pipe, engine, speed, device) else None
+    graphs = None
+    if not traits.why_alone and _may_capture(pipe, engine, speed, device):  # such a pipeline may change the denoiser
+        graphs = CudaGraphs(CudaDevice(device), fills_up=engine.mode is not EngineMode.OFF)
     runner = BatchRunner(device, timer=timer, graphs=graphs)
     admission = Admission(1, budget=budget, on_capacity=on_capacity)
     loop = DeviceLoop(

@@ -22,6 +22,8 @@ _MEMORY: Final = re.compile(
     """,
     re.VERBOSE,
 )
+#: The device cannot do this; a smaller try may succeed, and nothing is broken.
+_REFUSED: Final = re.compile(r"invalid configuration argument|\bCUDNN_STATUS_(?:NOT_SUPPORTED|BAD_PARAM)\b")
 #: The device, its driver or the context of this process is broken; only a new process helps, if anything does.
 _FAULT: Final = re.compile(
     r"""
@@ -49,7 +51,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 def is_fault(error: BaseException) -> bool:
     """Whether *error* says that the device or its driver context is broken; only a new process helps."""
-    if is_out_of_memory(error):
+    if is_out_of_memory(error) or any(_says(each, _REFUSED) for each in _chain(error)):
         return False
     return any(isinstance(each, torch.AcceleratorError) or _says(each, _FAULT) for each in _chain(error))
 

@@ -59,6 +59,11 @@ def choose_dtype(dtype: Dtype, *, device: torch.device) -> torch.dtype:
     return _DTYPES[dtype]
 
 
+def use_whole_float32() -> None:
+    """Let cuDNN's convolutions compute float32 in all of its bits; torch lets them use TF32, which has 10 of the 23."""
+    torch.backends.cudnn.allow_tf32 = False
+
+
 def describe_device(device: torch.device) -> str:
     """The device's name as its maker wrote it, or its kind."""
     if device.type == "cuda":
