@@ -30,7 +30,7 @@ RUN --mount=type=cache,target=/root/.cache/pip --mount=type=secret,id=pip,target
     /opt/imagefleet/bin/pip install ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} -c constraints.txt ".[${EXTRAS}]" \
  && /opt/imagefleet/bin/pip uninstall -y imagefleet
 
-# Our own code, in a folder and so in a layer of its own: a new version moves some hundred kilobytes, not gigabytes.
+# Our own code, in a folder and so in a layer of its own: a new version moves some megabytes, not gigabytes.
 FROM light-packages AS code
 COPY README.md LICENSE ./
 COPY producer producer

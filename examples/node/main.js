@@ -2,8 +2,9 @@
 //
 // IMAGEFLEET_REDIS_URL     the queue (redis://127.0.0.1:6379/0)
 // IMAGEFLEET_EXAMPLE_JOB   more fields of the job, as JSON, such as {"steps": 4}
-// WEBHOOK_SECRET           with it, a receiver is started and the job's webhook is awaited; workers must know the
-//                          secret, and IMAGEFLEET_WEBHOOK_ALLOW_HOSTS must name 127.0.0.1
+// WEBHOOK_SECRET           with it, a receiver is started and the job's webhook is awaited; senders of webhooks must know
+//                          the secret, and their IMAGEFLEET_WEBHOOK_ALLOW_HOSTS must name 127.0.0.1. With `imagefleet up`
+//                          it does, and WEBHOOK_SECRET=$IMAGEFLEET_WEBHOOK_SECRETS is the secret
 
 import { createServer } from "node:http";
 import { once } from "node:events";

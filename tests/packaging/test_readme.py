@@ -106,7 +106,7 @@ def test_examples_of_the_client_run_one_after_the_other(fleet: QuickStart) -> No
 
 def test_message_made_by_hand_becomes_an_image(fleet: QuickStart) -> None:
     (code,) = [block for block in BLOCKS.values() if "lpush" in block]
-    job_id = fleet.python(code + "\nprint(job_id)").strip()
+    job_id = fleet.python(code).strip()
     with fleet.redis() as client:
         wait_until(lambda: client.exists(f"imagefleet:job:{job_id}"), 60)
     with Client(fleet.exports["IMAGEFLEET_REDIS_URL"]) as client:

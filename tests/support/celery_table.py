@@ -246,7 +246,9 @@ PROGRAMS: Final[dict[str, Line]] = {
         (*_APP, "upgrade", "settings", "{folder}/old_settings.py"), "Changes", "as in Celery: it is for old settings"
     ),
     "list": Line(
-        (*_APP, "list", "bindings"), "imagefleet.default", "as in Celery: bindings of AMQP, which Redis does not have"
+        (*_APP, "list", "bindings"),
+        "imagefleet.default",
+        "as in Celery: it shows the queue of this app's own model; `imagefleet queues` shows those of the fleet",
     ),
     "amqp": Line(
         (*_APP, "amqp", "basic.get", "nothing"),

@@ -1,6 +1,8 @@
 """The documents: links lead somewhere, every page is in the index, and what they name exists."""
 
+import ast
 import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,9 @@ from imagefleet.errors import ImageFleetError
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PACKAGES = [ROOT / "producer" / "imagefleet", ROOT / "worker" / "imagefleet_worker"]
-ROOMS = sorted(path.parent for package in PACKAGES for path in package.glob("*/__init__.py"))
+ROOMS = sorted(path.parent for package in PACKAGES for path in package.rglob("__init__.py") if path.parent != package)
+#: The names in a line of a room's docstring: "- `one`, `two`: what they do; `three`: what it does".
+_NAMES = re.compile(r"(?:^|; )(`\w+`(?:, `\w+`)*):")
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted(DOCS.glob("*.md")), ROOT / "examples" / "README.md"]
 
 
@@ -46,14 +50,30 @@ def test_index_has_every_page() -> None:
     assert [page.name for page in DOCS.glob("*.md") if f"({page.name})" not in index] == ["README.md"]
 
 
+def wrong_names(docstring: str, members: set[str]) -> dict[str, set[str]]:
+    """Which of *members* the lines of *docstring* leave out, which they name twice, and which they name besides."""
+    lines = re.findall(r"^- (.*(?:\n  .*)*)", docstring, re.MULTILINE)
+    named = Counter(name for line in lines for group in _NAMES.findall(line) for name in re.findall(r"\w+", group))
+    found = {
+        "missing": members - set(named),
+        "twice": {name for name, times in named.items() if times > 1},
+        "not there": set(named) - members,
+    }
+    return {what: names for what, names in found.items() if names}
+
+
 @pytest.mark.parametrize("room", ROOMS, ids=lambda room: str(room.relative_to(ROOT)))
-def test_room_names_its_modules(room: Path) -> None:
-    """The docstring of `__init__.py` names all members, and lists no others."""
-    text = (room / "__init__.py").read_text()
-    listed = set(re.findall(r"`(\w+)`", "".join(re.findall(r"^- (.*?):", text, re.MULTILINE))))
+def test_room_names_each_of_its_modules_once(room: Path) -> None:
+    """The docstring of `__init__.py` lists all members, each on one line, and no others."""
+    docstring = ast.get_docstring(ast.parse((room / "__init__.py").read_text())) or ""
     members = {path.stem for path in room.glob("*") if path.suffix == ".py" or (path / "__init__.py").exists()}
-    assert members - {"__init__", "__main__"} <= set(re.findall(r"`(\w+)`", text))
-    assert listed <= members
+    assert wrong_names(docstring, members - {"__init__", "__main__"}) == {}
+
+
+def test_modules_that_a_room_leaves_out_or_names_twice_are_found() -> None:
+    docstring = "A room.\n\n- `one`, `two`: first; `three`: next\n- `two`: again\n- `four`: gone\n\nMay import `five`."
+    found = wrong_names(docstring, {"one", "two", "three", "five"})
+    assert found == {"missing": {"five"}, "twice": {"two"}, "not there": {"four"}}
 
 
 def test_readme_is_short() -> None:

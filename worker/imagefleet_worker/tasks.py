@@ -12,7 +12,6 @@ from celery import Task
 from celery.exceptions import Ignore
 from pydantic import ValidationError
 
-from imagefleet.contract.jobs import describe_validation_error
 from imagefleet.contract.queues import (
     DELIVER_TASK,
     FINGERPRINT_HEADER,
@@ -21,6 +20,7 @@ from imagefleet.contract.queues import (
     REDELIVERIES_HEADER,
 )
 from imagefleet.contract.results import JobResult, JobStatus
+from imagefleet.contract.validation_errors import describe_validation_error
 from imagefleet.errors import JobFailed, described
 from imagefleet.store.records import Claim
 from imagefleet.tracing import HEADERS

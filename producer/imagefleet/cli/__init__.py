@@ -6,7 +6,7 @@
 - `submit`, `jobs`, `links`, `watch`, `fleet`, `dead_letters`, `webhooks`, `schema`: the sub-commands
 - `waits`: why jobs wait that no worker takes
 - `job_files`, `downloads`, `contact_sheet`: reads jobs, stores images
-- `progress_view`, `top_screen`, `fleet_tables`, `record_table`, `waits`, `formats`: output for people
+- `progress_view`, `top_screen`, `fleet_tables`, `record_table`, `formats`: output for people
 
 May import `imagefleet.client` and what lies below it.
 """

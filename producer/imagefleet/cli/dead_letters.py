@@ -9,7 +9,6 @@ import typer
 from imagefleet.cli.context import connected, err, out, print_json
 from imagefleet.cli.exit_codes import ExitCode
 from imagefleet.cli.formats import moment
-from imagefleet.cli.options import Json
 from imagefleet.cli.record_table import print_rows
 from imagefleet.client.connection import Connection
 from imagefleet.client.operations import single
@@ -24,6 +23,7 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
+AsJson = Annotated[bool, typer.Option("--json", help="Print one line of JSON for each dead letter.")]
 LetterIds = Annotated[list[str], typer.Argument(help="Ids of dead letters.", show_default=False)]
 
 
@@ -32,7 +32,7 @@ def list_letters(
     context: typer.Context,
     *,
     limit: Annotated[int, typer.Option(help="Most dead letters to list.", min=1)] = 100,
-    as_json: Json = False,
+    as_json: AsJson = False,
 ) -> None:
     """List dead letters, newest first."""
     with connected(context) as (connection, keys):

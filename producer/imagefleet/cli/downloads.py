@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import tempfile
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +12,24 @@ from typing import ClassVar, Final, Self
 import httpx
 
 from imagefleet.contract.results import Artifact, JobResult
-from imagefleet.errors import ImageFleetError
+from imagefleet.errors import ImageFleetError, InvalidJob
 
 _AT_ONCE: Final = 8
 _SLUG_CHARS: Final = 40
 _EXTENSIONS: Final = {"jpeg": "jpg"}
+
+
+def make_folder(folder: Path) -> None:
+    """Make *folder* if necessary, before a job is queued whose images could not be stored.
+
+    Raises:
+        InvalidJob: If it cannot be written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise InvalidJob(f"--out {folder}: {error.strerror}; name a folder that this user may write to") from error
 
 
 class DownloadFailed(ImageFleetError):
@@ -44,8 +58,7 @@ class Downloads:
     """
 
     def __init__(self, folder: Path) -> None:
-        """Store into *folder*, which is created if necessary."""
-        folder.mkdir(parents=True, exist_ok=True)
+        """Store into *folder*, which exists."""
         self._folder = folder
         self._web = httpx.Client(transport=httpx.HTTPTransport(retries=2), timeout=30, follow_redirects=True)
         self._pool = ThreadPoolExecutor(_AT_ONCE)

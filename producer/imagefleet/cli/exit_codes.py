@@ -25,7 +25,7 @@ HELP: Final = (
     "Exit codes: 0 success; 1 a job failed, was canceled or expired, or an image could not be downloaded; "
     "2 wrong usage or job; 3 Redis is unavailable; 4 a job did not end in time; 5 the queue is full; "
     "6 no such job or dead letter; 7 no worker serves the model; 78 a setting cannot be used, "
-    "or a link cannot be signed."
+    "or a link cannot be signed; 130 interrupted, the jobs go on."
 )
 
 _EXIT_CODES: Final[dict[type[errors.ImageFleetError], ExitCode]] = {

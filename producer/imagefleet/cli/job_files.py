@@ -30,8 +30,12 @@ class FileFormat(StrEnum):
 _SUFFIXES: Final = {".csv": FileFormat.CSV, ".jsonl": FileFormat.JSONL, ".ndjson": FileFormat.JSONL}
 
 
-def read_file(path: Path, *, stdin: TextIO, file_format: FileFormat | None) -> list[dict[str, Any]]:
-    """The fields of each job in *path*, or in *stdin* if that is `-`; without *file_format* the suffix decides.
+#: The place of a job, such as `cats.csv line 2`, and its fields.
+PlacedJob = tuple[str, dict[str, Any]]
+
+
+def read_file(path: Path, *, stdin: TextIO, file_format: FileFormat | None) -> list[PlacedJob]:
+    """Each job in *path*, or in *stdin* if that is `-`; without *file_format* the suffix decides.
 
     Jobs from CSV or JSON lines may have an `id` besides their fields.
 
@@ -42,7 +46,8 @@ def read_file(path: Path, *, stdin: TextIO, file_format: FileFormat | None) -> l
     try:
         text = stdin.read() if str(path) == "-" else path.read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise InvalidJob(f"{name} cannot be read: {reason_of(error)}; name a file that this user can read") from error
+        why = getattr(error, "strerror", None) or reason_of(error)
+        raise InvalidJob(f"{name} cannot be read: {why}; name a text file that this user can read") from error
     chosen = file_format or _SUFFIXES.get(path.suffix.lower()) or _guess(text)
     readers = {FileFormat.TEXT: _lines, FileFormat.CSV: _rows, FileFormat.JSONL: _objects}
     return list(readers[chosen](text, name))
@@ -64,22 +69,24 @@ def _guess(text: str) -> FileFormat:
     return FileFormat.JSONL if text.lstrip().startswith("{") else FileFormat.TEXT
 
 
-def _lines(text: str, name: str) -> Iterator[dict[str, Any]]:
-    del name  # any line is a prompt
-    return ({"prompt": line.strip()} for line in text.splitlines() if line.strip())
+def _lines(text: str, name: str) -> Iterator[PlacedJob]:
+    for number, line in enumerate(text.splitlines(), start=1):
+        if prompt := line.strip():
+            yield f"{name} line {number}", {"prompt": prompt}
 
 
-def _rows(text: str, name: str) -> Iterator[dict[str, Any]]:
+def _rows(text: str, name: str) -> Iterator[PlacedJob]:
     reader = csv.DictReader(io.StringIO(text, newline=""))
     if "prompt" not in (reader.fieldnames or ()):
         raise InvalidJob(f"{name}: name the columns in the first line, one of them `prompt`")
     for row in reader:
         if None in row:
             raise InvalidJob(f"{name} line {reader.line_num}: more values than columns; quote values with commas")
-        yield _renamed({column: value for column, value in row.items() if value not in (None, "")})
+        given = {column: value for column, value in row.items() if value not in (None, "")}
+        yield f"{name} line {reader.line_num}", _renamed(given)
 
 
-def _objects(text: str, name: str) -> Iterator[dict[str, Any]]:
+def _objects(text: str, name: str) -> Iterator[PlacedJob]:
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
@@ -91,7 +98,7 @@ def _objects(text: str, name: str) -> Iterator[dict[str, Any]]:
             ) from error
         if not isinstance(fields, dict):
             raise InvalidJob(f"{name} line {number}: must be an object with the fields of a job")
-        yield _renamed(fields)
+        yield f"{name} line {number}", _renamed(fields)
 
 
 def _renamed(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypeVar
 
 import typer
 from rich.console import Console
 
 from imagefleet.cli.context import client_for, err, out, print_json
-from imagefleet.cli.exit_codes import ExitCode
+from imagefleet.cli.exit_codes import ExitCode, exit_code_for
 from imagefleet.cli.formats import count_of_warnings, fate_of, moment, reason, shorten, warnings_of
 from imagefleet.cli.options import Json, Timeout, Urls, Wait
 from imagefleet.cli.progress_view import view_for
@@ -18,8 +18,9 @@ from imagefleet.client import Client
 from imagefleet.client.outlook import Outlook
 from imagefleet.client.snapshots import Snapshot
 from imagefleet.contract.results import JobResult, JobStatus
-from imagefleet.errors import InvalidJob, ResultTimeout
+from imagefleet.errors import ImageFleetError, InvalidJob, JobNotFound, ResultTimeout, complain
 
+T = TypeVar("T")
 Ids = Annotated[list[str], typer.Argument(help="Job ids.", show_default=False)]
 SomeIds = Annotated[list[str] | None, typer.Argument(help="Job ids.", show_default=False)]
 #: By URI, the files that images were downloaded to.
@@ -41,12 +42,19 @@ def add_to(app: typer.Typer) -> None:
 def status(context: typer.Context, ids: Ids, *, as_json: Json = False) -> None:
     """Show the status of jobs."""
     with client_for(context) as client:
+        snapshots, errors = _each(ids, client.get)
         if as_json:
-            for job_id in ids:
-                print_json(_as_json(client.get(job_id), client.outlook(job_id)))
-            return
-        snapshots = [client.get(job_id) for job_id in ids]
-        waiting = [client.outlook(each.id) for each in snapshots if each.status is JobStatus.QUEUED]
+            for each in snapshots:
+                print_json(_as_json(each, client.outlook(each.id)))
+        else:
+            waiting = [client.outlook(each.id) for each in snapshots if each.status is JobStatus.QUEUED]
+            _print(snapshots, waiting)
+    _fail_with(errors)
+
+
+def _print(snapshots: Sequence[Snapshot], waiting: Sequence[Outlook]) -> None:
+    if not snapshots:
+        return
     titles = ("job", "status", "progress", "attempts", "worker", "queued", "started", "ended")
     print_rows(out(), titles, map(_cells, snapshots))
     for ahead in waiting:
@@ -55,6 +63,25 @@ def status(context: typer.Context, ids: Ids, *, as_json: Json = False) -> None:
     for snapshot in snapshots:
         for line in [*warnings_of(snapshot.result), *map(fate_of, snapshot.webhooks)]:
             out().print(f"{snapshot.id}: {line}", markup=False)
+
+
+def _each(ids: Sequence[str], ask: Callable[[str], T]) -> tuple[list[T], list[ImageFleetError]]:
+    """What *ask* says of each of *ids*; a job that is not there, or has not ended, hides no other one."""
+    found: list[T] = []
+    errors: list[ImageFleetError] = []
+    for job_id in ids:
+        try:
+            found.append(ask(job_id))
+        except (JobNotFound, ResultTimeout) as error:
+            errors.append(error)
+    return found, errors
+
+
+def _fail_with(errors: Sequence[ImageFleetError]) -> None:
+    for error in errors:
+        complain(error.message)
+    if errors:
+        raise typer.Exit(exit_code_for(errors[0]))
 
 
 def result(
@@ -67,13 +94,18 @@ def result(
     as_json: Json = False,
 ) -> None:
     """Show the results of jobs that have ended."""
+    errors: list[ImageFleetError] = []
     with client_for(context) as client:
-        results = wait_for(client, dict.fromkeys(ids, ""), timeout) if wait else _ended(client, ids)
+        if wait:
+            results = wait_for(client, dict.fromkeys(ids, ""), timeout)
+        else:
+            results, errors = _each(ids, lambda job_id: _result_of(client.get(job_id)))
     for each in results:
         if as_json:
             print_json(each.model_dump_json())
-    if not as_json:
+    if results and not as_json:
         print_results(out(), results, labels={}, urls=url)
+    _fail_with(errors)
     if any(each.status is not JobStatus.SUCCEEDED for each in results):
         raise typer.Exit(ExitCode.JOB_FAILED)
 
@@ -85,13 +117,17 @@ def cancel(context: typer.Context, ids: SomeIds = None, *, group: Group = None, 
     with client_for(context) as client:
         if group is not None:
             _cancel_group(client, group, as_json=as_json)
-        for job_id in ids or []:
-            now = client.cancel(job_id)
-            if as_json:
-                print_json({"id": job_id, "status": now.value})
-            else:
-                words = {JobStatus.CANCELED: "canceled", JobStatus.RUNNING: "asked to stop"}
-                typer.echo(f"{job_id} {words.get(now, f'had already {now}')}")
+        _, errors = _each(ids or [], lambda job_id: _cancel(client, job_id, as_json=as_json))
+    _fail_with(errors)
+
+
+def _cancel(client: Client, job_id: str, *, as_json: bool) -> None:
+    now = client.cancel(job_id)
+    if as_json:
+        print_json({"id": job_id, "status": now.value})
+    else:
+        words = {JobStatus.CANCELED: "canceled", JobStatus.RUNNING: "asked to stop"}
+        typer.echo(f"{job_id} {words.get(now, f'had already {now}')}")
 
 
 def _cancel_group(client: Client, group: str, *, as_json: bool) -> None:
@@ -152,12 +188,10 @@ def wait_for(
     return [results[job_id] for job_id in labels]
 
 
-def _ended(client: Client, ids: Sequence[str]) -> list[JobResult]:
-    snapshots = [client.get(job_id) for job_id in ids]
-    for snapshot in snapshots:
-        if snapshot.result is None:
-            raise ResultTimeout(f"job {snapshot.id} is {snapshot.status}; ask with --wait to wait for its end")
-    return [snapshot.result for snapshot in snapshots if snapshot.result is not None]
+def _result_of(snapshot: Snapshot) -> JobResult:
+    if snapshot.result is None:
+        raise ResultTimeout(f"job {snapshot.id} is {snapshot.status}; ask with --wait to wait for its end")
+    return snapshot.result
 
 
 def _as_json(snapshot: Snapshot, ahead: Outlook) -> dict[str, Any]:

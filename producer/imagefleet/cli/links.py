@@ -31,7 +31,7 @@ def add_to(app: typer.Typer) -> None:
 def url(context: typer.Context, places: Places, *, valid_for: Valid = None, as_json: AsJson = False) -> None:
     """Print a download URL for each image of jobs, signed now.
 
-    It is signed on this machine, with the credentials that boto3 finds (pip install 'imagefleet[s3]') and the
+    It is signed on this machine, with the credentials that boto3 finds (from the extra s3 of this package) and the
     same IMAGEFLEET_STORAGE_* variables as workers have.
     """
     expires_s = None if valid_for is None else round(seconds_of(valid_for, name="valid-for"))

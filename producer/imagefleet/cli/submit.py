@@ -11,8 +11,8 @@ from typing import Annotated, Any, Final
 import typer
 
 from imagefleet.cli.contact_sheet import write_contact_sheet
-from imagefleet.cli.context import client_for, err, out, print_json
-from imagefleet.cli.downloads import Downloads, Picture
+from imagefleet.cli.context import client_for, err, out, print_json, settings_for
+from imagefleet.cli.downloads import Downloads, Picture, make_folder
 from imagefleet.cli.exit_codes import ExitCode
 from imagefleet.cli.formats import shorten
 from imagefleet.cli.job_files import FileFormat, read_file
@@ -20,6 +20,7 @@ from imagefleet.cli.job_options import JobOptions, ResultOptions
 from imagefleet.cli.jobs import print_results, wait_for
 from imagefleet.cli.option_groups import grouped
 from imagefleet.client import Client
+from imagefleet.client.submissions import check
 from imagefleet.contract.results import JobResult, JobStatus
 from imagefleet.errors import InvalidJob, NoWorker, complain
 
@@ -68,9 +69,14 @@ def submit(
     Their columns or fields are named as these options, or as in `imagefleet schema job`.
     """
     shared = {**asked.as_fields(), **({"presign": True} if wanted.needs_urls else {})}
-    jobs = [{**shared, **job} for job in _jobs(prompts or [], file, file_format)]
+    placed = [(place, {**shared, **job}) for place, job in _jobs(prompts or [], file, file_format)]
+    jobs = [job for _, job in placed]
     ids = _ids(jobs, job_id)
+    if wanted.out_dir:
+        make_folder(wanted.out_dir)
     with client_for(context) as client:
+        if file is not None:
+            check(jobs, settings=settings_for(context), places=[place for place, _ in placed])
         _submit(client, jobs, ids)
         labels = {each: str(job["prompt"]) for each, job in zip(ids, jobs, strict=True)}
         if wanted.waits:
@@ -98,8 +104,9 @@ def _print_ids(labels: Mapping[str, str], *, as_json: bool) -> None:
             typer.echo(job_id)
 
 
-def _jobs(prompts: list[str], file: Path | None, file_format: FileFormat | None) -> list[dict[str, Any]]:
-    jobs: list[dict[str, Any]] = [{"prompt": prompt} for prompt in prompts]
+def _jobs(prompts: list[str], file: Path | None, file_format: FileFormat | None) -> list[tuple[str, dict[str, Any]]]:
+    """Each job with the place where the user finds it."""
+    jobs: list[tuple[str, dict[str, Any]]] = [(f"prompt {prompt!r}", {"prompt": prompt}) for prompt in prompts]
     if file is not None:
         jobs += read_file(file, stdin=sys.stdin, file_format=file_format)
     if not jobs:
@@ -161,6 +168,10 @@ def _results(
 
 
 def _write_sheet(pictures: Sequence[Picture], path: Path, *, as_json: bool) -> None:
-    write_contact_sheet(pictures, path)
+    try:
+        write_contact_sheet(pictures, path)
+    except OSError as error:
+        complain(f"no contact sheet: {path}: {error.strerror}; the images are beside it")
+        return
     if not as_json:
         out().print(f"{len(pictures)} images and {path}", markup=False)

@@ -7,7 +7,6 @@ import typer
 from imagefleet.cli.context import connected, err, out, print_json
 from imagefleet.cli.exit_codes import ExitCode
 from imagefleet.cli.formats import moment
-from imagefleet.cli.options import Json
 from imagefleet.cli.record_table import print_rows
 from imagefleet.client import webhook_outbox
 from imagefleet.client.connection import Connection
@@ -21,6 +20,7 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
+AsJson = Annotated[bool, typer.Option("--json", help="Print one line of JSON for each webhook.")]
 EventIds = Annotated[list[str] | None, typer.Argument(help="Ids of events (webhook-id).", show_default=False)]
 States = Annotated[list[DeliveryState] | None, typer.Option("--state", help="Only webhooks in this state; repeatable.")]
 
@@ -31,7 +31,7 @@ def list_webhooks(
     *,
     state: States = None,
     limit: Annotated[int, typer.Option(help="Most webhooks to list of each state.", min=1)] = 100,
-    as_json: Json = False,
+    as_json: AsJson = False,
 ) -> None:
     """List webhooks that have failed, that wait for their next try, or that wait for a sender."""
     with connected(context) as (connection, keys):
@@ -89,6 +89,6 @@ def replay(
 def _find(connection: Connection, keys: Keys, event_id: str) -> list[Undelivered]:
     found = connection.run(webhook_outbox.find(keys, event_id))
     if not found:
-        complain(f"no undelivered webhook {event_id}")
+        complain(f"no undelivered webhook {event_id}: it was delivered, or never sent; see imagefleet webhooks list")
         raise typer.Exit(ExitCode.NOT_FOUND)
     return found

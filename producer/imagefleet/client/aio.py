@@ -59,7 +59,7 @@ class AsyncClient:
 
     @classmethod
     def from_env(cls) -> Self:
-        """A client with the settings of `IMAGEFLEET_REDIS_URL`, `IMAGEFLEET_REDIS_KEY_PREFIX`, `IMAGEFLEET_MAX_QUEUED`.
+        """A client with the settings of `IMAGEFLEET_REDIS_*`, `IMAGEFLEET_MAX_QUEUED` and `IMAGEFLEET_LIMIT_*`.
 
         Raises:
             SettingsInvalid: naming the variable that cannot be used.

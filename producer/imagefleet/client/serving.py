@@ -49,5 +49,7 @@ def models_of(queues: Iterable[str]) -> tuple[str, ...]:
 
 def missing(model: str, known: Sequence[str]) -> str:
     """That no worker has served *model*, and what there is."""
-    there_are = f"there are: {', '.join(known)}" if known else "none has served any model yet; start one"
+    there_are = "none has served any model yet; start one"
+    if known:
+        there_are = f"there are: {', '.join(known)}; name one of these, or start a worker of {model}"
     return f"no worker serves {model}; {there_are}"

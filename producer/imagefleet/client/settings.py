@@ -1,11 +1,14 @@
-"""The client's settings, given by the caller or read once from `IMAGEFLEET_REDIS_*` and `IMAGEFLEET_MAX_QUEUED`."""
+"""The client's settings, given by the caller or read once from the environment."""
 
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Final, Self
 
+from pydantic import ValidationError
+
 from imagefleet.contract.jobs import DEFAULT_LIMITS, JobLimits
+from imagefleet.contract.validation_errors import sentence_of
 from imagefleet.contract.variables import misspelt
 from imagefleet.errors import SettingsInvalid
 from imagefleet.links.settings import VARIABLES as _OF_LINKS
@@ -18,6 +21,8 @@ _VARIABLES: Final = (
     "IMAGEFLEET_REDIS_SENTINEL_MASTER",
     "IMAGEFLEET_MAX_QUEUED",
 )
+#: The variables of the limits, by their names; workers read the same.
+LIMIT_VARIABLES: Final = {name: f"IMAGEFLEET_LIMIT_{name.upper()}" for name in JobLimits.model_fields}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,13 +59,23 @@ class ClientSettings:
             SettingsInvalid: for a number that is none, or a variable that is misspelt.
         """
         env = os.environ if environ is None else environ
-        for name, nearest in misspelt(env, [*_VARIABLES, *_OF_LINKS.values()]):
+        for name, nearest in misspelt(env, [*_VARIABLES, *LIMIT_VARIABLES.values(), *_OF_LINKS.values()]):
             raise SettingsInvalid(f"{name} is no setting: did you mean {nearest}?")
         texts = {"url": "REDIS_URL", "key_prefix": "REDIS_KEY_PREFIX", "sentinel_master": "REDIS_SENTINEL_MASTER"}
         numbers = {"max_queued": "MAX_QUEUED"}
         found: dict[str, Any] = {name: env.get(f"IMAGEFLEET_{variable}") for name, variable in texts.items()}
         found |= {name: _count(env, f"IMAGEFLEET_{variable}") for name, variable in numbers.items()}
+        found["limits"] = _limits(env)
         return cls(**{name: value for name, value in found.items() if value not in (None, "")})
+
+
+def _limits(env: Mapping[str, str]) -> JobLimits:
+    given = {name: env[variable] for name, variable in LIMIT_VARIABLES.items() if env.get(variable)}
+    try:
+        return JobLimits.model_validate(given)
+    except ValidationError as error:
+        problems = [f"{LIMIT_VARIABLES[str(each['loc'][0])]}: {sentence_of(each)}" for each in error.errors()]
+        raise SettingsInvalid("; ".join(problems)) from error
 
 
 def _count(env: Mapping[str, str], variable: str) -> int | None:

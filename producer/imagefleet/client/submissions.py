@@ -55,11 +55,11 @@ def with_group(jobs: Iterable[JobLike], group: str | None) -> Iterable[JobLike]:
     return jobs if group is None else ({"group": group, **_fields(job)} for job in jobs)
 
 
-def check(jobs: Iterable[JobLike], *, settings: ClientSettings) -> list[GenerationJob]:
-    """Validate *jobs*.
+def check(jobs: Iterable[JobLike], *, settings: ClientSettings, places: Sequence[str] = ()) -> list[GenerationJob]:
+    """Validate *jobs*; *places* say where the user finds each.
 
     Raises:
-        InvalidJob: naming every bad field and, if there are several jobs, the number of its job (from 0).
+        InvalidJob: naming every bad field and, if there are several jobs, the place or number (from 0) of its job.
     """
     given = list(jobs)
     checked: list[GenerationJob] = []
@@ -68,7 +68,8 @@ def check(jobs: Iterable[JobLike], *, settings: ClientSettings) -> list[Generati
         try:
             checked.append(GenerationJob.parse(_fields(job), limits=settings.limits))
         except InvalidJob as error:
-            problems.append(f"job {index}: {error.message}" if len(given) > 1 else error.message)
+            place = f"{places[index] if places else f'job {index}'}: "
+            problems.append(f"{place}{error.message}" if places or len(given) > 1 else error.message)
     if problems:
         raise InvalidJob(_listed(problems))
     return checked

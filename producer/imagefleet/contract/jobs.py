@@ -1,8 +1,7 @@
 """The job: what a producer asks for, in the words and limits of version 1 of the contract."""
 
 import json
-from collections.abc import Iterable, Mapping
-from difflib import get_close_matches
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
@@ -20,6 +19,7 @@ from pydantic import (
 )
 
 from imagefleet.contract.names import ClassName, HttpUrl, Label, ModelAlias
+from imagefleet.contract.validation_errors import describe_validation_error
 from imagefleet.errors import InvalidJob
 
 #: JSON numbers above this are not exact in every language.
@@ -206,26 +206,6 @@ class GenerationJob(BaseModel):
         if self.seed is not None and self.seed + self.num_images - 1 > MAX_SEED:
             raise ValueError(f"seed: the last image's seed would be above {MAX_SEED}")
         return self
-
-
-def describe_validation_error(error: ValidationError, *, names: Iterable[str] = ()) -> str:
-    """Every problem of a pydantic *error* in one line: `field: what is wrong; field: ...`.
-
-    A field that does not exist is compared with *names*, those that do.
-    """
-    problems: list[str] = []
-    for problem in error.errors(include_url=False, include_input=False):
-        where = ".".join(str(part) for part in problem["loc"])
-        what = problem["msg"].removeprefix("Value error, ")
-        if problem["type"] == "extra_forbidden":
-            what = _no_such_field(str(problem["loc"][-1]), names)
-        problems.append(f"{where}: {what}" if where else what)
-    return "; ".join(problems)
-
-
-def _no_such_field(name: str, names: Iterable[str]) -> str:
-    nearest = get_close_matches(name, names, n=1)
-    return "there is no such field" + (f"; did you mean {nearest[0]}?" if nearest else "")
 
 
 def _limits(info: ValidationInfo) -> JobLimits:

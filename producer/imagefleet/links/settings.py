@@ -6,6 +6,7 @@ from typing import Annotated, Any, Final, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from imagefleet.contract.validation_errors import sentence_of
 from imagefleet.errors import SettingsInvalid
 
 #: By the name of the setting; workers read the same variables.
@@ -57,4 +58,4 @@ class LinkSettings(BaseModel):
 def _sentence(problem: Any) -> str:
     if problem["type"] == "string_pattern_mismatch":
         return "must be an http or https URL"
-    return str(problem["msg"]).replace("Input s", "s")
+    return sentence_of(problem)

@@ -49,6 +49,30 @@ def test_the_program_is_a_process_with_these_streams_and_codes(redis_url: str) -
     assert "nobody" in unknown.stderr
 
 
+def test_an_unknown_job_hides_no_other_one(run: Run) -> None:
+    run("submit", "a fox", "--id", "one")
+    for command in (("status",), ("status", "--json"), ("cancel",), ("result",)):
+        done = run(*command, "nobody", "one", "nothing")
+        assert "one" in done.stdout, command
+        assert (done.returncode, done.stderr.count("no record of job")) == (6, 2), command
+
+
+@pytest.mark.parametrize("place", ["file", "file/below"])
+def test_no_job_is_queued_whose_images_have_no_place(run: Run, tmp_path: Path, place: str) -> None:
+    (tmp_path / "file").write_text("x")
+    done = run("submit", "a fox", "--id", "one", "--out", str(tmp_path / place))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "name a folder that this user may write to" in done.stderr
+    assert run("status", "one").returncode == 6
+
+
+def test_a_bad_job_of_a_file_is_named_by_its_line(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "jobs.csv").write_text("prompt,seed\na fox,1\na cat,-1\n")
+    done = run("submit", "--file", str(tmp_path / "jobs.csv"))
+    assert done.returncode == 2
+    assert "jobs.csv line 3: seed: must be 0 or more; it is -1" in " ".join(done.stderr.split())
+
+
 @pytest.fixture
 def worker(redis_url: str, tmp_path: Path) -> Iterator[FakeWorker]:
     """A stand-in for a worker, whose images are served over HTTP."""

@@ -492,9 +492,9 @@ def test_the_control_plane_answers_while_images_are_made(fleet: Fleet, client: C
 @pytest.mark.parametrize(
     ("change", "code", "sentence"),
     [
-        ({"IMAGEFLEET_MODEL_SOURCE": ""}, 71, "IMAGEFLEET_MODEL_SOURCE"),
+        ({"IMAGEFLEET_MODEL_SOURCE": ""}, 78, "IMAGEFLEET_MODEL_SOURCE"),
         ({"IMAGEFLEET_MODEL_SOURCE": "/nowhere", "IMAGEFLEET_MODEL_REVISION": "0" * 40}, 71, "/nowhere"),
-        ({"IMAGEFLEET_STORAGE_BUCKET": ""}, 72, "IMAGEFLEET_STORAGE_BUCKET"),
+        ({"IMAGEFLEET_STORAGE_BUCKET": ""}, 78, "IMAGEFLEET_STORAGE_BUCKET"),
         ({"IMAGEFLEET_STORAGE_BUCKET": "no-such-bucket"}, 72, "no-such-bucket"),
         ({"IMAGEFLEET_REDIS_URL": "redis://127.0.0.1:1/0"}, 69, "127.0.0.1:1"),
         ({"IMAGEFLEET_LEASE_DURATION_S": "soon"}, 78, "IMAGEFLEET_LEASE_"),

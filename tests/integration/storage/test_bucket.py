@@ -20,7 +20,7 @@ from tests.support.servers.wrong_s3 import WrongS3
 
 from imagefleet.contract.jobs import ImageFormat
 from imagefleet.contract.results import Artifact, JobResult, JobStatus
-from imagefleet_worker.errors import LeaseLost, StorageRefused, StorageUnavailable
+from imagefleet_worker.errors import LeaseLost, SettingsInvalid, StorageRefused, StorageUnavailable
 from imagefleet_worker.settings import StorageSettings
 from imagefleet_worker.storage.bucket import Storage
 from imagefleet_worker.storage.image_files import EncodedImage
@@ -355,7 +355,7 @@ def test_a_missing_bucket_is_named(s3: S3) -> None:
 
 
 def test_a_bucket_that_nobody_named_is_a_matter_of_settings(s3: S3) -> None:
-    with pytest.raises(StorageRefused, match="IMAGEFLEET_STORAGE_BUCKET"):
+    with pytest.raises(SettingsInvalid, match="IMAGEFLEET_STORAGE_BUCKET"):
         Storage(settings_for(s3, bucket=""))
 
 
@@ -364,7 +364,7 @@ def test_a_bucket_that_nobody_named_is_a_matter_of_settings(s3: S3) -> None:
     ["127.0.0.1:9000", "minio:9000", "s3.example.com", "http//s3", "//s3", "ftp://s3", "http://", "http://a b"],
 )
 def test_an_endpoint_that_is_no_url_is_refused_before_anything_is_sent(s3: S3, endpoint: str) -> None:
-    with pytest.raises(StorageRefused, match=r"S3 settings cannot be used|IMAGEFLEET_STORAGE_ENDPOINT_URL"):
+    with pytest.raises(SettingsInvalid, match=r"S3 settings cannot be used|IMAGEFLEET_STORAGE_ENDPOINT_URL"):
         Storage(settings_for(s3, endpoint_url=endpoint))
 
 

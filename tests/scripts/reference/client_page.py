@@ -28,7 +28,7 @@ from imagefleet import (
     WorkerState,
 )
 
-_INTRO = f"""`pip install imagefleet` brings the client: no torch, no boto3, no Celery. `Client` is for threads,
+_INTRO = f"""`pip install .` in a clone brings the client: no torch, no boto3, no Celery. `Client` is for threads,
 `AsyncClient` for asyncio. The lines below run one after the other, behind these:
 
 ```py

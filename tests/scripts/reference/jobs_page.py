@@ -49,8 +49,9 @@ Image i of a job is the one that `seed` + i makes alone. One prompt with six see
 """
 _LIMITS = """## Limits
 
-The client checks a job before it is queued and the worker checks it again. `Client(limits=JobLimits(...))` sets the
-limits of a client, the variables set those of a worker. A worker may also refuse what its model cannot do, such as
+The client checks a job before it is queued and the worker checks it again. The variables set the limits of workers,
+of the command `imagefleet` and of `Client.from_env()`; other clients are given `limits=JobLimits(...)`. A worker may
+also refuse what its model cannot do, such as
 a negative prompt: the job then fails with [`invalid_job`](errors.md).
 """
 _EXAMPLE = """## Example
@@ -97,4 +98,4 @@ def _limits() -> str:
         (markdown.code(row.name), markdown.code(f"IMAGEFLEET_LIMIT_{row.name.upper()}"), row.default, row.meaning)
         for row in fields.rows(JobLimits)
     ]
-    return markdown.table(("limit", "variable of a worker", "default", "meaning"), lines)
+    return markdown.table(("limit", "variable", "default", "meaning"), lines)

@@ -89,14 +89,14 @@ def example() -> JobResult:
     warning = JobWarning(
         code=WarningCode.PROMPT_TRUNCATED,
         field="prompt",
-        message="prompt: text_encoder (CLIPTextModel) reads 77 tokens; it did not read ' and a small red boat'",
+        message="prompt: text_encoder (CLIPTextModel) reads 77 tokens; it did not read 'and a small red boat'",
         detail={
             "encoder": "text_encoder",
             "encoder_class": "CLIPTextModel",
             "limit": 77,
             "cut_tokens": 5,
-            "cut_at": 391,
-            "cut": " and a small red boat",
+            "cut_at": 392,
+            "cut": "and a small red boat",
         },
     )
     return JobResult(

@@ -13,14 +13,15 @@ from imagefleet_worker.settings import Settings
 
 _HEADER = ("variable", "default", "allowed", "meaning")
 _INTRO = """Variables of a worker are read once when it starts. A wrong value ends the worker with exit code 78 and
-a message that names every wrong variable. `imagefleet-worker settings` shows the values that are in force. Times
-are in seconds.
+a message that names every wrong variable; so does a missing `IMAGEFLEET_MODEL_SOURCE` or `IMAGEFLEET_STORAGE_BUCKET`.
+`imagefleet-worker settings` shows the values that are in force. Times are in seconds.
 """
 _CLIENT = """## Client
 
-The client and the command `imagefleet` read these. `Client.from_env()` makes a client with them.
+The client and the command `imagefleet` read these, and [IMAGEFLEET_LIMIT_*](#imagefleet_limit_).
+`Client.from_env()` makes a client with them.
 """
-#: Variables of the client by the name of the setting; the limits of jobs have none.
+#: Variables of the client by the name of the setting, without those of the limits.
 CLIENT_VARIABLES = {
     "url": "IMAGEFLEET_REDIS_URL",
     "key_prefix": "IMAGEFLEET_REDIS_KEY_PREFIX",

@@ -11,7 +11,7 @@ from imagefleet.errors import InvalidJob
 
 def read(folder: Path, name: str, text: str, file_format: FileFormat | None = None) -> list[dict[str, object]]:
     (folder / name).write_text(text, "utf-8")
-    return read_file(folder / name, stdin=io.StringIO(), file_format=file_format)
+    return [fields for _, fields in read_file(folder / name, stdin=io.StringIO(), file_format=file_format)]
 
 
 def test_each_line_of_text_is_a_prompt(tmp_path: Path) -> None:
@@ -29,8 +29,9 @@ def test_json_lines_keep_their_types(tmp_path: Path) -> None:
 
 
 def test_standard_input_is_recognised() -> None:
-    assert read_file(Path("-"), stdin=io.StringIO('{"prompt": "x"}'), file_format=None) == [{"prompt": "x"}]
-    assert read_file(Path("-"), stdin=io.StringIO("x"), file_format=None) == [{"prompt": "x"}]
+    job = ("standard input line 1", {"prompt": "x"})
+    assert read_file(Path("-"), stdin=io.StringIO('{"prompt": "x"}'), file_format=None) == [job]
+    assert read_file(Path("-"), stdin=io.StringIO("x"), file_format=None) == [job]
 
 
 @pytest.mark.parametrize(

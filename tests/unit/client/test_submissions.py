@@ -88,6 +88,16 @@ def test_a_limit_that_is_no_number_is_named() -> None:
         ClientSettings.from_env({"IMAGEFLEET_MAX_QUEUED": "many"})
 
 
+def test_limits_come_from_the_variables_of_the_workers() -> None:
+    """A fleet that grants more is of no use to a client that asks for less."""
+    settings = ClientSettings.from_env({"IMAGEFLEET_LIMIT_MAX_STEPS": "500"})
+    assert submissions.check([{"prompt": "a fox", "steps": 300}], settings=settings)
+    with pytest.raises(SettingsInvalid, match="IMAGEFLEET_LIMIT_MAX_STEPS: must be more than 0"):
+        ClientSettings.from_env({"IMAGEFLEET_LIMIT_MAX_STEPS": "0"})
+    with pytest.raises(SettingsInvalid, match="IMAGEFLEET_LIMIT_MAX_STEPS: must be a whole number"):
+        ClientSettings.from_env({"IMAGEFLEET_LIMIT_MAX_STEPS": "many"})
+
+
 def test_a_password_is_not_shown() -> None:
     assert "secret" not in repr(ClientSettings(url="redis://u:secret@h/0"))
 

@@ -53,7 +53,7 @@ def test_a_side_that_is_left_open_counts_for_the_limits(engines: Engines) -> Non
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
-        ({"default_size": "68x68"}, "width: Input should be a multiple of 8"),
+        ({"default_size": "68x68"}, "width: must be a multiple of 8; it is 68"),
         ({"default_size": "8192x64"}, "width: is 8,192, at most 4,096"),
         ({"default_size": "4096x4096"}, "width x height"),
         ({"default_steps": 500}, "steps: is 500, at most 200"),

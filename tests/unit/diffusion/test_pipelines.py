@@ -15,7 +15,7 @@ from tests.support.models.tiny_pipelines import FAMILIES, build
 from imagefleet.contract.jobs import GenerationJob
 from imagefleet_worker.diffusion.engine import Engine
 from imagefleet_worker.diffusion.pipeline_traits import inspect_pipeline
-from imagefleet_worker.errors import JobRejected, ModelUnavailable
+from imagefleet_worker.errors import JobRejected, ModelUnavailable, SettingsInvalid
 from imagefleet_worker.settings import EngineSettings, ModelSettings
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # torch arrays in numpy
@@ -88,7 +88,7 @@ def test_what_a_model_cannot_do_is_refused_with_a_sentence(engines: Engines, fam
 
 
 def test_a_model_that_cannot_be_loaded_is_refused_with_a_sentence(tmp_path):
-    with pytest.raises(ModelUnavailable, match="IMAGEFLEET_MODEL_SOURCE"):
+    with pytest.raises(SettingsInvalid, match="IMAGEFLEET_MODEL_SOURCE"):
         Engine.load(ModelSettings(), EngineSettings())
     with pytest.raises(ModelUnavailable, match=r"model_index\.json"):
         Engine.load(ModelSettings(source=str(tmp_path), offline=True), EngineSettings())

@@ -8,7 +8,8 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from imagefleet.contract.job_warnings import JobWarning, WarningCode
-from imagefleet.contract.jobs import GenerationJob, describe_validation_error, to_wire
+from imagefleet.contract.jobs import GenerationJob, to_wire
+from imagefleet.contract.validation_errors import describe_validation_error
 from imagefleet.errors import described
 from imagefleet_worker.errors import CheckerFailed, SettingsInvalid
 from imagefleet_worker.settings import ModelSettings

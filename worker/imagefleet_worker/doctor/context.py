@@ -66,7 +66,7 @@ class CheckContext:
 
     @cached_property
     def storage(self) -> Storage:
-        """The bucket. Raises StorageRefused as `Storage`."""
+        """The bucket. Raises SettingsInvalid as `Storage`."""
         return Storage(self.settings.storage)
 
     @property

@@ -3,8 +3,8 @@
 import os
 import shlex
 import signal
-import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
 from typing import Final, NoReturn
@@ -16,6 +16,7 @@ from imagefleet.errors import complain
 from imagefleet_worker.errors import ExitCode, LocalUnavailable, SettingsInvalid
 from imagefleet_worker.local import default_model, models, options
 from imagefleet_worker.local.commits import Commits
+from imagefleet_worker.local.data_folder import data_folder
 from imagefleet_worker.local.fleet import LocalFleet
 from imagefleet_worker.local.models import LocalModel
 from imagefleet_worker.local.ports import usual_port
@@ -54,19 +55,24 @@ def up(
     """
     if packages := missing([*WORKER, *LOCAL]):
         _fail(f"imagefleet up needs {', '.join(packages)}: pip install 'imagefleet[worker,local]'", _USAGE)
-    try:
-        served = _models(model or [], revision, data)
-        _check_places(data, {"--redis-port": redis_port, "--s3-port": s3_port})
-        _check_folders(served)
-        fleet = LocalFleet(
-            data,
-            models=served,
-            workers=workers,
-            redis_port=redis_port or usual_port(REDIS_PORT),
-            s3_port=s3_port or usual_port(S3_PORT),
-        )
-    except SettingsInvalid as error:
-        _fail(error.message, ExitCode.SETTINGS_INVALID)
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(data_folder(data))
+            _check_ports({"--redis-port": redis_port, "--s3-port": s3_port})
+            served = _models(model or [], revision, data)
+            fleet = LocalFleet(
+                data,
+                models=served,
+                workers=workers,
+                redis_port=redis_port or usual_port(REDIS_PORT),
+                s3_port=s3_port or usual_port(S3_PORT),
+            )
+        except SettingsInvalid as error:
+            _fail(error.message, ExitCode.SETTINGS_INVALID)
+        _run(fleet, served, data)
+
+
+def _run(fleet: LocalFleet, served: Sequence[LocalModel], data: Path) -> None:
     logs.configure(WorkerSettings().model_copy(update={"log_level": _LOG_LEVEL}))
     _stop_at_signals(fleet)
     _introduce(fleet, served, data)
@@ -84,19 +90,16 @@ def up(
 
 def _models(texts: Sequence[str], revision: str | None, data: Path) -> list[LocalModel]:
     given = list(texts) or [text for text in [os.environ.get("IMAGEFLEET_MODEL_SOURCE", "")] if text]
-    if not given:
-        return [models.default(os.environ)]
     commits = Commits(data / "commits.json", offline=os.environ.get("IMAGEFLEET_MODEL_OFFLINE", "").lower() in _TRUE)
-    return models.parse_models(given, revision=revision, commits=commits)
+    served = models.parse_models(given, revision=revision, commits=commits) if given else [models.default(os.environ)]
+    if revision and not any(each.revision for each in served):
+        raise SettingsInvalid("--revision is for a repository; leave it out for a folder or the built-in model")
+    _check_folders(served)
+    return served
 
 
-def _check_places(data: Path, ports: Mapping[str, int | None]) -> None:
-    """Raise SettingsInvalid for a folder that cannot be written to, and for a port that is taken."""
-    try:
-        data.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=data).close()
-    except OSError as error:
-        raise SettingsInvalid(f"--data {data}: {error.strerror}; name a folder that this user may write to") from error
+def _check_ports(ports: Mapping[str, int | None]) -> None:
+    """Raise SettingsInvalid for a port that is taken."""
     for option, port in ports.items():
         if port and is_taken(port):
             raise SettingsInvalid(

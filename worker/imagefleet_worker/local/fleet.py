@@ -11,8 +11,8 @@ from typing import Final, Self, TypeVar
 from pydantic import ValidationError
 from pydantic_settings import BaseSettings
 
-from imagefleet.contract.jobs import describe_validation_error
 from imagefleet.contract.queues import WEBHOOK_QUEUE
+from imagefleet.contract.validation_errors import describe_validation_error
 from imagefleet_worker.errors import LocalUnavailable, SettingsInvalid
 from imagefleet_worker.hardware.discovery import DeviceSlot
 from imagefleet_worker.health import device_status

@@ -10,7 +10,7 @@ import redis
 
 from imagefleet.errors import reason_of
 from imagefleet.store.keys import Keys
-from imagefleet_worker.errors import ModelUnavailable, SettingsInvalid, StorageRefused
+from imagefleet_worker.errors import SettingsInvalid
 from imagefleet_worker.jobs.lease_guard import LeaseGuard
 from imagefleet_worker.jobs.render_counter import RenderCounter
 from imagefleet_worker.jobs.retrying_redis import RetryingRedis
@@ -27,14 +27,13 @@ def open_storage(settings: Settings, client: "redis.Redis", *, on_room: Callable
     """What stores the images of a worker, once its bucket has answered; *on_room* as for `Spool`.
 
     Raises:
-        SettingsInvalid: If the folder of the spool cannot be used.
-        ModelUnavailable: If the settings name no model.
+        SettingsInvalid: If no bucket or no model is named, or the folder of the spool cannot be used.
         StorageRefused, StorageUnavailable: If the bucket cannot be written to.
     """
     if not settings.storage.bucket:
-        raise StorageRefused("no bucket: set IMAGEFLEET_STORAGE_BUCKET")
+        raise SettingsInvalid("no bucket: set IMAGEFLEET_STORAGE_BUCKET")
     if not settings.model.source:
-        raise ModelUnavailable("no model: set IMAGEFLEET_MODEL_SOURCE to a folder or a Hugging Face repository id")
+        raise SettingsInvalid("no model: set IMAGEFLEET_MODEL_SOURCE to a folder or a Hugging Face repository id")
     storage = Storage(settings.storage)
     storage.check()
     return build_uploader(settings, storage, client, on_room=on_room)

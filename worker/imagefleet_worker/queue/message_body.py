@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from imagefleet.contract.jobs import describe_validation_error
+from imagefleet.contract.validation_errors import describe_validation_error
 from imagefleet_worker.queue.body_encoding import UnreadableBody, decode
 from imagefleet_worker.queue.json_values import has_half_characters, is_deeper
 

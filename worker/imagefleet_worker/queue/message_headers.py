@@ -10,8 +10,8 @@ from typing import Annotated, Any, Final, Self, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError
 from pydantic import model_validator as validator
 
-from imagefleet.contract.jobs import describe_validation_error
 from imagefleet.contract.queues import FINGERPRINT_HEADER, LOST_WORKERS_HEADER, REDELIVERIES_HEADER, TENANT_HEADER
+from imagefleet.contract.validation_errors import describe_validation_error
 from imagefleet_worker.queue.json_values import is_deeper
 from imagefleet_worker.queue.moments import is_eta, parse_moment
 

@@ -6,7 +6,7 @@
 - `redis`, `storage`, `webhook`: the servers that a worker talks to
 - `provenance`: what image files say of where they come from
 - `worker`, `observability`: the process itself, and how it is watched
-- `conflicts`: settings that exclude each other; `model_folder`: a folder that is no model
+- `conflicts`: settings that exclude each other, and parts that they need
 
 May import `errors`.
 """
@@ -20,6 +20,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 from pydantic_settings import BaseSettings
 
+from imagefleet.contract.validation_errors import sentence_of
 from imagefleet.contract.variables import misspelt
 from imagefleet_worker.errors import SettingsInvalid
 from imagefleet_worker.settings.conflicts import conflicts, defaults_above_limits, missing_parts
@@ -140,7 +141,7 @@ def _describe(error: ValidationError, *, prefix: str) -> list[str]:
     """Each problem with its variable, and never with its value, which may be a secret."""
     problems: list[str] = []
     for problem in error.errors(include_url=False, include_input=False):
-        what = problem["msg"].removeprefix("Value error, ")
+        what = sentence_of(problem)
         variable = f"{prefix}{problem['loc'][0]}".upper() if problem["loc"] else ""
         more = "".join(f".{part}" for part in problem["loc"][1:])
         problems.append(f"{variable}{more}: {what}" if variable else what)

@@ -37,7 +37,7 @@ class Storage:
         """Make the client; nothing is sent yet.
 
         Raises:
-            StorageRefused: As `Objects`.
+            SettingsInvalid: As `Objects`.
         """
         self._objects = Objects(settings)
         self._bucket = settings.bucket

@@ -13,7 +13,7 @@ from botocore.exceptions import BotoCoreError
 from imagefleet import __version__
 from imagefleet.errors import reason_of
 from imagefleet.links.url_signer import SignedUrl, UrlSigner, region_of
-from imagefleet_worker.errors import StorageRefused, StorageUnavailable
+from imagefleet_worker.errors import SettingsInvalid, StorageRefused, StorageUnavailable
 from imagefleet_worker.settings import StorageSettings
 from imagefleet_worker.storage.s3_errors import LOST_RACE, MISSING, code_of, translating_errors
 from imagefleet_worker.storage.tries import no_check, with_tries
@@ -40,16 +40,16 @@ class Objects:
         """Find the credentials and make the client; nothing is sent yet.
 
         Raises:
-            StorageRefused: If the settings or boto3's own configuration are invalid.
+            SettingsInvalid: If the settings or boto3's own configuration are invalid.
         """
         if not settings.bucket:
-            raise StorageRefused("no bucket is named; set IMAGEFLEET_STORAGE_BUCKET")
+            raise SettingsInvalid("no bucket is named; set IMAGEFLEET_STORAGE_BUCKET")
         if settings.endpoint_url and not settings.endpoint_url.startswith(("http://", "https://")):
-            raise StorageRefused(
+            raise SettingsInvalid(
                 f"IMAGEFLEET_STORAGE_ENDPOINT_URL is no http or https URL: {settings.endpoint_url}; correct it"
             )
         if settings.public_url and not settings.public_url.startswith(("http://", "https://")):
-            raise StorageRefused(
+            raise SettingsInvalid(
                 f"IMAGEFLEET_STORAGE_PUBLIC_URL is no http or https URL: {settings.public_url}; correct it"
             )
         self._settings = settings
@@ -154,7 +154,7 @@ class Objects:
             if settings.public_url:
                 public = _client(self._session, settings, endpoint_url=settings.public_url, region=region)
         except (BotoCoreError, ValueError) as error:
-            raise StorageRefused(
+            raise SettingsInvalid(
                 f"the S3 settings cannot be used: {reason_of(error)}; correct IMAGEFLEET_STORAGE_*"
             ) from error
         self._signer = UrlSigner(public, self._session, expires_s=settings.presign_expires_s)

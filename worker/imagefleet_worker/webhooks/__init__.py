@@ -8,6 +8,7 @@
 - `signing_secrets`: which secrets sign for a receiver
 - `ssrf_guard`: resolves a receiver's address and checks it
 - `http_post`: one POST to the checked addresses within one deadline
+- `errors`: why a webhook is not delivered
 
 May import `observability`, `queue`, `settings` and `errors`.
 """

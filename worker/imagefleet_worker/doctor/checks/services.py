@@ -12,7 +12,7 @@ import redis
 from imagefleet.errors import reason_of
 from imagefleet_worker.doctor.context import CheckContext
 from imagefleet_worker.doctor.outcome import CheckResult, failed, ok, warning
-from imagefleet_worker.errors import StorageRefused
+from imagefleet_worker.errors import SettingsInvalid
 from imagefleet_worker.storage.bucket import PROBE
 
 
@@ -82,7 +82,7 @@ def _ask(their_time: Callable[[], float], now: Callable[[], float]) -> float | N
     before = now()
     try:
         theirs = their_time()
-    except (redis.RedisError, httpx.HTTPError, StorageRefused, LookupError, ValueError):
+    except (redis.RedisError, httpx.HTTPError, SettingsInvalid, LookupError, ValueError):
         return None  # whether they work at all is another check's business
     return (before + now()) / 2 - theirs
 
