@@ -271,6 +271,20 @@ def test_ctrl_c_drains(workers: BreakableWorkers) -> None:
     assert (result.status, result.attempts, code) == ("succeeded", 1, ExitCode.OK)
 
 
+def test_jobs_that_are_given_back_are_there_while_redis_is_slow(workers: BreakableWorkers) -> None:
+    """Their threads hear of it and end, and acknowledge nothing, before Redis has the last message back."""
+    worker, other = workers.ready(2)
+    with alone(workers, worker), workers.fleet.raw() as raw:
+        jobs = workers.client.submit_many([{**JOB, "steps": 200}] * 4)
+        wait_until(lambda: all(workers.client.get(job_id).progress for job_id in jobs), 30)
+        raw.execute_command("CLIENT", "PAUSE", "500", "ALL")
+        worker.send(signal.SIGQUIT)
+        assert worker.wait(20) == ExitCode.OK
+        assert (workers.waiting(), workers.claimed()) == (jobs[::-1], 0)
+    assert [workers.client.result(job_id, timeout_s=60).status for job_id in jobs] == ["succeeded"] * 4
+    assert other.is_running
+
+
 def test_a_drain_hands_back_at_once_what_has_not_begun(workers: BreakableWorkers) -> None:
     """What Celery holds for a rate limit does not wait for the job that runs, and counts no redelivery."""
     (worker,) = workers.ready(1)

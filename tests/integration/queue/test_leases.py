@@ -365,6 +365,43 @@ def test_two_threads_that_give_back_the_same_messages_keep_their_order(
     assert waiting(raw) == ["one", "two", "three"]
 
 
+def test_a_job_that_hears_of_its_loss_ends_no_claim(raw: "redis.Redis", make_leases: MakeLeases) -> None:
+    """Its thread lets Celery acknowledge the message, while the others are still on their way back."""
+    push(raw, "one", "two", "three")
+    leases = make_leases()
+    tokens = [claim(leases) for _ in range(3)]
+
+    assert leases.give_back_all(on_taken=lambda: [leases.ack(token) for token in tokens]) == 3
+
+    assert waiting(raw) == ["one", "two", "three"]
+
+
+def test_a_signal_in_the_middle_of_giving_back_gives_back_all(
+    raw: "redis.Redis", make_leases: MakeLeases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The handler ends the process, and what it has interrupted does not go on."""
+    push(raw, "one", "two", "three")
+    leases = make_leases()
+    for _ in range(3):
+        claim(leases)
+    send = DeferredCommands.send
+    sent: list[Command] = []
+
+    def interrupted(commands: DeferredCommands, command: Command) -> None:
+        """The second command is interrupted before it is sent."""
+        sent.append(command)
+        if len(sent) == 2:
+            leases.give_back_all()
+            raise SystemExit
+        send(commands, command)
+
+    monkeypatch.setattr(DeferredCommands, "send", interrupted)
+    with pytest.raises(SystemExit):
+        leases.give_back_all()
+
+    assert waiting(raw) == ["one", "two", "three"]
+
+
 def test_a_postponed_message_waits_outside_of_its_list_and_comes_back(
     raw: "redis.Redis", make_leases: MakeLeases
 ) -> None:

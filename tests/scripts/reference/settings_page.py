@@ -18,7 +18,7 @@ a message that names every wrong variable; so does a missing `IMAGEFLEET_MODEL_S
 """
 _CLIENT = """## Client
 
-The client and the command `imagefleet` read these, and [IMAGEFLEET_LIMIT_*](#imagefleet_limit_).
+The client and the command `imagefleet` read these, and `IMAGEFLEET_LIMIT_*` as above.
 `Client.from_env()` makes a client with them.
 """
 #: Variables of the client by the name of the setting, without those of the limits.

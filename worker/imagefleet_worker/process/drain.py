@@ -36,8 +36,7 @@ class Drain:
     def give_back(self, *, code: ExitCode = ExitCode.OK, sentence: str = "") -> NoReturn:
         """Give back every message, and end the process now with *code*, and a *sentence* if something is wrong."""
         self.leases.stop_claiming()
-        self.attempts.mark_all_lost()
-        count = self.leases.give_back_all()
+        count = self.leases.give_back_all(on_taken=self.attempts.mark_all_lost)
         log.warning("gave back what was running", jobs=count)
         self.unregister()
         sys.stderr.flush()

@@ -27,7 +27,7 @@ class DeferredCommands:
 
     def __init__(self, client: "redis.Redis") -> None:
         self._client = client
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may send while its thread holds the lock
         self._unsent: deque[Command] = deque()
 
     def send(self, command: Command) -> None:

@@ -71,8 +71,10 @@ class Leases:
             wake=wake,
         )
         self._pending = ""
-        #: Held by whoever gives back several messages: two at once would mix their order. A signal handler is one too.
+        #: Held by whoever gives messages back: two at once would mix their order. A signal handler may interrupt one.
         self._giving_back = threading.RLock()
+        #: By token, messages that are not held any more, and that Redis may not have back yet; empty: as they were.
+        self._returning: dict[str, str] = {}
 
     def claim(self, queues: list[str]) -> Claimed | None:
         """Claim the next message of *queues*, or None if there is none, or after `stop_claiming`.
@@ -158,8 +160,7 @@ class Leases:
 
     def give_back(self, token: str, *, message: str = "") -> None:
         """Put the message, or *message* in its place, back to the front of its list; this is no redelivery."""
-        if self._held.forget(token):
-            self._backlog.send(claims.give_back(self._keys, token=token, owner=self.owner, message=message))
+        self.give_back_in_order([token], message=message)
 
     def requeue(self, token: str) -> None:
         """As `give_back`, for a message whose task has run: the next worker's task knows it as redelivered."""
@@ -177,21 +178,48 @@ class Leases:
             command = claims.postpone(self._keys, token=token, owner=self.owner, due_in_s=due_in_s, message=message)
             self._backlog.send(command)
 
-    def give_back_all(self) -> int:
-        """Put back all messages, and return their number."""
-        return self.give_back_in_order(self._held.tokens())
+    def give_back_all(self, *, on_taken: Callable[[], None] = lambda: None) -> int:
+        """Put back all messages, before the process ends, and return their number.
+
+        *on_taken* is called when nothing that a job does can end its claim any more: now its thread may hear of it.
+        """
+        with self._giving_back:
+            for token, message in reversed(self._returning.items()):  # of whom this call, in a signal handler, interrupts
+                self._return(token, message)
+            return self.give_back_in_order(self._held.tokens(), on_taken=on_taken)
 
     def give_back_waiting(self) -> int:
         """Put back the messages whose tasks no thread runs, before the process ends, and return their number."""
         return self.give_back_in_order(self._held.take_waiting(_CLAIM_S))
 
-    def give_back_in_order(self, tokens: Iterable[str]) -> int:
-        """Put back the messages of *tokens*, so that the first one comes first again, and return their number."""
+    def give_back_in_order(
+        self, tokens: Iterable[str], *, message: str = "", on_taken: Callable[[], None] = lambda: None
+    ) -> int:
+        """Put back the messages of *tokens*, so that the first one comes first again, and return their number.
+
+        The others are as `give_back` and `give_back_all` have them.
+        """
+        taken: list[str] = []
         with self._giving_back:
-            held = [token for token in tokens if self.is_held(token)]
-            for token in reversed(held):  # each goes to the front
-                self.give_back(token)
-        return len(held)
+            for token in tokens:
+                if self._take(token, message):
+                    taken.append(token)
+            on_taken()
+            for token in reversed(taken):  # each goes to the front
+                self._return(token, message)
+                self._returning.pop(token, None)
+        return len(taken)
+
+    def _take(self, token: str, message: str) -> bool:
+        """Hold *token* no more, so that nobody acknowledges it; false if it has ended."""
+        self._returning[token] = message  # first: between the two, a signal handler would find it nowhere
+        if self._held.forget(token):
+            return True
+        del self._returning[token]
+        return False
+
+    def _return(self, token: str, message: str) -> None:
+        self._backlog.send(claims.give_back(self._keys, token=token, owner=self.owner, message=message))
 
     def begun(self) -> int:
         """The number of messages whose tasks a thread runs."""
