@@ -17,6 +17,8 @@ if TYPE_CHECKING:  # `import imagefleet` need not pay for redis
 TIMEOUT_S: Final = 1.5
 #: A broken round trip is repeated only within this many seconds of its start, so that a call is bounded.
 REPEAT_WITHIN_S: Final = 1.8
+#: For `max_connections`, which has no value for any number.
+UNLIMITED: Final = 2**31
 _REFUSED: Final = re.compile(r"refused|Err(?:no|or) 111\b")
 #: The pause before a round trip is repeated because the server was no primary; a fail-over takes a moment.
 FAIL_OVER_PAUSE_S: Final = 0.1
@@ -28,14 +30,15 @@ def open_redis(settings: ClientSettings) -> "redis.Redis":
     Raises:
         SettingsInvalid: if the URL cannot be used.
     """
-    from redis.backoff import NoBackoff  # noqa: PLC0415  # here, so that `import imagefleet` stays light
+    from redis import Redis  # noqa: PLC0415  # here, so that `import imagefleet` stays light
+    from redis.backoff import NoBackoff  # noqa: PLC0415
     from redis.retry import Retry  # noqa: PLC0415
     from redis.sentinel import Sentinel, SentinelManagedConnection  # noqa: PLC0415
 
     from imagefleet.store.checked_out import CheckedOutRedis  # noqa: PLC0415
     from imagefleet.store.redis_connections import connection_class, leaving_replicas  # noqa: PLC0415
 
-    options: dict[str, Any] = {**_options(), "retry": Retry(NoBackoff(), 0)}
+    options: dict[str, Any] = {**_options(settings.url), "retry": Retry(NoBackoff(), 0)}
     with _url_errors():
         check_url(settings.url)
         if is_sentinel(settings.url):
@@ -43,11 +46,13 @@ def open_redis(settings: ClientSettings) -> "redis.Redis":
             manager = Sentinel(found.hosts, sentinel_kwargs=options, **options, **found.options)
             leaving = leaving_replicas(SentinelManagedConnection)
             return manager.master_for(settings.sentinel_master, connection_class=leaving)
-        return CheckedOutRedis.from_url(settings.url, connection_class=connection_class(settings.url), **options)
+        kind = Redis if _limits_connections(settings.url) else CheckedOutRedis
+        return kind.from_url(settings.url, connection_class=connection_class(settings.url), **options)
 
 
 def open_async_redis(settings: ClientSettings) -> "redis.asyncio.Redis":
     """The same for asyncio."""
+    from redis.asyncio import Redis  # noqa: PLC0415
     from redis.asyncio.retry import Retry  # noqa: PLC0415
     from redis.asyncio.sentinel import Sentinel, SentinelManagedConnection  # noqa: PLC0415
     from redis.backoff import NoBackoff  # noqa: PLC0415
@@ -55,7 +60,7 @@ def open_async_redis(settings: ClientSettings) -> "redis.asyncio.Redis":
     from imagefleet.store.checked_out import AsyncCheckedOutRedis  # noqa: PLC0415
     from imagefleet.store.redis_connections import async_connection_class, leaving_replicas  # noqa: PLC0415
 
-    options: dict[str, Any] = {**_options(), "retry": Retry(NoBackoff(), 0)}
+    options: dict[str, Any] = {**_options(settings.url), "retry": Retry(NoBackoff(), 0)}
     with _url_errors():
         check_url(settings.url)
         if is_sentinel(settings.url):
@@ -63,8 +68,8 @@ def open_async_redis(settings: ClientSettings) -> "redis.asyncio.Redis":
             manager = Sentinel(found.hosts, sentinel_kwargs=options, **options, **found.options)
             leaving = leaving_replicas(SentinelManagedConnection)
             return manager.master_for(settings.sentinel_master, connection_class=leaving)
-        connections = async_connection_class(settings.url)
-        return AsyncCheckedOutRedis.from_url(settings.url, connection_class=connections, **options)
+        kind = Redis if _limits_connections(settings.url) else AsyncCheckedOutRedis
+        return kind.from_url(settings.url, connection_class=async_connection_class(settings.url), **options)
 
 
 def close_redis(client: "redis.Redis") -> None:
@@ -94,10 +99,17 @@ def queue_unavailable(settings: ClientSettings, error: BaseException) -> QueueUn
     return QueueUnavailable(f"Redis at {server} cannot be used: {reason}")
 
 
-def _options() -> dict[str, Any]:
-    # Protocol and retries are set because redis-py's defaults for both have changed between its versions.
-    timeouts = {"socket_timeout": TIMEOUT_S, "socket_connect_timeout": TIMEOUT_S, "socket_keepalive": True}
-    return {**timeouts, "protocol": 2, "decode_responses": True}
+def _options(url: str) -> dict[str, Any]:
+    # Protocol and retries are set because redis-py's defaults for both have changed between its versions. Its limit of
+    # 100 connections is not for a program that waits for more jobs than that at once.
+    options = {"protocol": 2, "decode_responses": True, "max_connections": UNLIMITED}
+    timeouts = {"socket_timeout": TIMEOUT_S, "socket_connect_timeout": TIMEOUT_S}
+    return {**options, **timeouts, **({} if url.startswith("unix:") else {"socket_keepalive": True})}
+
+
+def _limits_connections(url: str) -> bool:
+    """Whether the user has limited them: then none is kept for the next command."""
+    return "max_connections=" in url
 
 
 def _sentinels(settings: ClientSettings) -> Sentinels:

@@ -1,10 +1,14 @@
 """The client and its asyncio twin against a real server."""
 
+import asyncio
 import json
+import os
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -29,6 +33,7 @@ from imagefleet import (
 from imagefleet.contract.queues import WEBHOOK_QUEUE
 from imagefleet.store.keys import Keys
 from imagefleet.webhooks import Delivery, Event
+from imagefleet_worker.local.redis_server import valkey_binary
 
 
 @pytest.fixture
@@ -252,6 +257,49 @@ def test_a_password_is_never_in_the_error(refusing_url: str) -> None:
 def test_a_url_that_cannot_be_used_is_told_before_anything_is_sent(url: str) -> None:
     with pytest.raises(SettingsInvalid):
         Client(url)
+
+
+def test_a_client_waits_for_more_jobs_than_redis_py_has_connections(client: Client) -> None:
+    """Its own limit is 100; and a moment with many calls must leave some for all that comes later."""
+    jobs = client.submit_many(["a fox"] * 130)
+    together = threading.Barrier(len(jobs))
+
+    def wait(job_id: str) -> str:
+        together.wait(30)
+        with pytest.raises(ResultTimeout):
+            client.result(job_id, timeout_s=1)
+        return client.get(job_id).id
+
+    with ThreadPoolExecutor(len(jobs)) as pool:
+        assert list(pool.map(wait, jobs)) == jobs
+    assert client.overview()
+
+
+def test_a_limit_of_connections_in_the_url_is_kept(redis_url: str) -> None:
+    with Client(f"{redis_url}?max_connections=2") as client:
+        jobs = client.submit_many([{"prompt": "a fox", "model": model} for model in ("one", "two")])
+        with ThreadPoolExecutor(2) as pool:
+            assert list(pool.map(client.cancel, jobs)) == [JobStatus.CANCELED] * 2
+        assert client.result(jobs[0]).status is JobStatus.CANCELED
+        assert client.overview()
+
+
+def test_a_client_reaches_redis_by_its_unix_socket(tmp_path: Path) -> None:
+    path = tmp_path / "redis.sock"
+    command = [os.environ.get("IMAGEFLEET_TEST_REDIS_SERVER") or valkey_binary(), "--port", "0", "--save", ""]
+    with subprocess.Popen([*command, "--unixsocket", str(path)], stdout=subprocess.DEVNULL) as server:
+        try:
+            wait_until(path.exists, 10)
+            with Client(f"unix://{path}") as client:
+                assert client.status(client.submit("a fox")) is JobStatus.QUEUED
+
+            async def submit() -> JobStatus:
+                async with AsyncClient(f"unix://{path}") as client:
+                    return await client.status(await client.submit("a cat"))
+
+            assert asyncio.run(submit()) is JobStatus.QUEUED
+        finally:
+            server.terminate()
 
 
 def test_a_wait_survives_a_restart_of_the_server(tmp_path: Path) -> None:

@@ -121,6 +121,28 @@ def test_a_canceled_command_leaves_no_reply_for_the_next_one(redis_url: str, raw
     assert asyncio.run(scenario()) == ["two", "three"]
 
 
+class Interrupted(BaseException):
+    """What the handler of a signal raises."""
+
+
+class InterruptedConnection(redis.Connection):
+    """A signal comes when a BLPOP has been sent, and before its reply is awaited."""
+
+    def send_packed_command(self, command: Any, *more: Any, **options: Any) -> None:
+        super().send_packed_command(command, *more, **options)
+        if b"BLPOP" in b"".join(command):
+            raise Interrupted
+
+
+def test_a_signal_in_the_middle_of_a_command_leaves_no_reply_for_the_next_one(redis_url: str) -> None:
+    """Ctrl-C in a notebook: the same client goes on."""
+    with CheckedOutRedis.from_url(redis_url, decode_responses=True, connection_class=InterruptedConnection) as client:
+        for _ in range(2):
+            with pytest.raises(Interrupted):
+                client.execute_command("BLPOP", "nothing", 0.2)
+            assert client.execute_command("ECHO", "own") == "own"
+
+
 def test_a_forked_process_uses_sockets_of_its_own(redis_url: str) -> None:
     reading, writing = os.pipe()
     with blocking(redis_url) as execute:

@@ -184,7 +184,7 @@ class Leases:
         *on_taken* is called when nothing that a job does can end its claim any more: now its thread may hear of it.
         """
         with self._giving_back:
-            for token, message in reversed(self._returning.items()):  # of whom this call, in a signal handler, interrupts
+            for token, message in reversed(self._returning.items()):  # of whom this call in a signal handler interrupts
                 self._return(token, message)
             return self.give_back_in_order(self._held.tokens(), on_taken=on_taken)
 
@@ -199,11 +199,8 @@ class Leases:
 
         The others are as `give_back` and `give_back_all` have them.
         """
-        taken: list[str] = []
         with self._giving_back:
-            for token in tokens:
-                if self._take(token, message):
-                    taken.append(token)
+            taken = [token for token in tokens if self._take(token, message)]
             on_taken()
             for token in reversed(taken):  # each goes to the front
                 self._return(token, message)

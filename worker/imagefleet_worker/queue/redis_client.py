@@ -1,7 +1,7 @@
 """Connections to Redis for everything in a worker that is not Celery."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import redis
 from redis.backoff import ExponentialBackoff, NoBackoff
@@ -14,6 +14,9 @@ from imagefleet.store.redis_connections import NotPrimary, connection_class, lea
 from imagefleet.store.redis_url import is_sentinel, parse_sentinels
 from imagefleet.store.scripts import by_hash
 from imagefleet_worker.settings import RedisSettings
+
+#: redis-py's own limit of 100 would count each connection that stays checked out.
+_UNLIMITED: Final = 2**31
 
 
 class _ByHash(redis.Redis):
@@ -44,11 +47,13 @@ def connect(settings: RedisSettings, *, protocol: int = 2) -> "redis.Redis":
         "socket_connect_timeout": settings.socket_timeout_s,
         "socket_keepalive": True,
         "health_check_interval": 15,
+        "max_connections": _UNLIMITED,
         "retry": Retry(ExponentialBackoff(cap=0.2, base=0.02), 2),
     }
     if is_sentinel(settings.url):
         return _through_sentinel(settings, options)
-    return Client.from_url(settings.url, connection_class=connection_class(settings.url), **options)
+    kind = _ByHash if "max_connections=" in settings.url else Client
+    return kind.from_url(settings.url, connection_class=connection_class(settings.url), **options)
 
 
 def url_for_celery(settings: RedisSettings) -> str:
