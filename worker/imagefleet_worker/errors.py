@@ -221,6 +221,17 @@ class StorageRefused(WorkerError):
     code = "storage_refused"
 
 
+class SpoolDamaged(WorkerError):
+    """Image files that waited on a worker's disk for S3 are not what was written; the next attempt makes them again.
+
+    Fault: the disk under IMAGEFLEET_STORAGE_SPOOL_FOLDER, or whoever wrote there.
+    Remedy: Check that disk, and submit the job again under a new id.
+    """
+
+    code = "spool_damaged"
+    retryable = True
+
+
 class Poisoned(WorkerError):
     """IMAGEFLEET_LEASE_MAX_DELIVERIES workers were lost with this job on their devices, the last with no other job.
 

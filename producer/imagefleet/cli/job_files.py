@@ -92,7 +92,7 @@ def _objects(text: str, name: str) -> Iterator[PlacedJob]:
             continue
         try:
             fields = json.loads(line)
-        except json.JSONDecodeError as error:
+        except (json.JSONDecodeError, RecursionError) as error:
             raise InvalidJob(
                 f"{name} line {number}: not JSON: {reason_of(error)}; write one JSON object a line"
             ) from error

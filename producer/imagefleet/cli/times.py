@@ -18,7 +18,7 @@ def parse_moment(text: str) -> datetime:
     """
     try:
         return datetime.fromisoformat(text).astimezone()
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise InvalidJob(
             f"deadline: must be a date and time such as 2026-01-31T18:00 or 2026-01-31T18:00+01:00; it is {text!r}"
         ) from error
@@ -30,7 +30,13 @@ def after(duration: str) -> datetime:
     Raises:
         InvalidJob: for anything else.
     """
-    return datetime.now(UTC) + timedelta(seconds=seconds_of(duration, name="expires-in"))
+    seconds = seconds_of(duration, name="expires-in")
+    try:
+        if seconds:
+            return datetime.now(UTC) + timedelta(seconds=seconds)
+    except OverflowError:
+        pass
+    raise InvalidJob(f"expires-in: must be more than 0 and end before the year 10000; it is {duration!r}")
 
 
 def seconds_of(duration: str, *, name: str) -> float:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from imagefleet.client.settings import ClientSettings
 from imagefleet.errors import QueueUnavailable, SettingsInvalid, reason_of
@@ -13,6 +13,7 @@ if TYPE_CHECKING:  # `import imagefleet` need not pay for redis
     import redis
     import redis.asyncio
 
+T = TypeVar("T")
 #: Seconds for connecting, and for each answer. A round trip is repeated once, so a call stays under five seconds.
 TIMEOUT_S: Final = 1.5
 #: A broken round trip is repeated only within this many seconds of its start, so that a call is bounded.
@@ -47,7 +48,7 @@ def open_redis(settings: ClientSettings) -> "redis.Redis":
             leaving = leaving_replicas(SentinelManagedConnection)
             return manager.master_for(settings.sentinel_master, connection_class=leaving)
         kind = Redis if _limits_connections(settings.url) else CheckedOutRedis
-        return kind.from_url(settings.url, connection_class=connection_class(settings.url), **options)
+        return _checked(kind.from_url(settings.url, connection_class=connection_class(settings.url), **options))
 
 
 def open_async_redis(settings: ClientSettings) -> "redis.asyncio.Redis":
@@ -69,7 +70,7 @@ def open_async_redis(settings: ClientSettings) -> "redis.asyncio.Redis":
             leaving = leaving_replicas(SentinelManagedConnection)
             return manager.master_for(settings.sentinel_master, connection_class=leaving)
         kind = Redis if _limits_connections(settings.url) else AsyncCheckedOutRedis
-        return kind.from_url(settings.url, connection_class=async_connection_class(settings.url), **options)
+        return _checked(kind.from_url(settings.url, connection_class=async_connection_class(settings.url), **options))
 
 
 def close_redis(client: "redis.Redis") -> None:
@@ -107,6 +108,17 @@ def _options(url: str) -> dict[str, Any]:
     return {**options, **timeouts, **({} if url.startswith("unix:") else {"socket_keepalive": True})}
 
 
+def _checked(client: T) -> T:
+    """*client*, if redis-py knows the options in its URL; else it would raise when it connects."""
+    pool: Any = getattr(client, "connection_pool")  # noqa: B009  # both kinds of clients have one
+    try:
+        pool.connection_class(**pool.connection_kwargs)
+    except TypeError as error:
+        found = re.search(r"'(\w+)'$", str(error))
+        raise ValueError(f"has the option {found[1] if found else '?'}, which redis-py does not know") from error
+    return client
+
+
 def _limits_connections(url: str) -> bool:
     """Whether the user has limited them: then none is kept for the next command."""
     return "max_connections=" in url
@@ -129,4 +141,5 @@ def _url_errors() -> Generator[None, None, None]:
     try:
         yield
     except ValueError as error:
-        raise SettingsInvalid(f"the Redis URL (IMAGEFLEET_REDIS_URL) cannot be used: it {error}; correct it") from error
+        what = f"it {error}" if str(error).startswith(("must ", "has ")) else error
+        raise SettingsInvalid(f"the Redis URL (IMAGEFLEET_REDIS_URL) cannot be used: {what}; correct it") from error

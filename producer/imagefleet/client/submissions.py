@@ -140,7 +140,9 @@ def _delivery(job: GenerationJob, job_id: str) -> str:
 
 def _fields(job: JobLike) -> Mapping[str, Any]:
     """The fields of *job*; `expires_in_s`, seconds from now, becomes its deadline."""
-    fields = {"prompt": job} if isinstance(job, str) else to_wire(job)
+    fields: Any = {"prompt": job} if isinstance(job, str) else to_wire(job)
+    if not isinstance(fields, Mapping):  # nobody checks the types of a program that a notebook runs
+        raise InvalidJob(f"must be a GenerationJob, a mapping of its fields, or a prompt; it is {type(job).__name__}")
     if fields.get("expires_in_s") is None:
         return {name: value for name, value in fields.items() if name != "expires_in_s"}
     if fields.get("deadline") is not None:

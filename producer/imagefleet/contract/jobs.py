@@ -191,6 +191,10 @@ class GenerationJob(BaseModel):
     @field_validator("metadata")
     @classmethod
     def _within_metadata_limit(cls, value: dict[str, JsonValue], info: ValidationInfo) -> dict[str, JsonValue]:
+        try:
+            json.dumps(value, ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:
+            raise ValueError("has half a character (a lone surrogate), which no text may have") from error
         size, limit = len(json.dumps(value)), _limits(info).max_metadata_bytes
         if size > limit:
             raise ValueError(f"takes {size:,} bytes as JSON, at most {limit:,} are allowed")

@@ -10,13 +10,16 @@ import os
 import socket
 import uuid
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from imagefleet import tracing
 from imagefleet.contract.queues import FINGERPRINT_HEADER, TENANT_HEADER
+from imagefleet.errors import InvalidJob
 
 _ORIGIN = f"{os.getpid()}@{socket.gethostname()}"
 
+#: What Celery reads of a signature, besides its task.
+_NO_PARTS: Final = {"args": [], "kwargs": {}, "options": {}}
 #: A Celery signature is a mapping; nothing else of Celery is needed here.
 Signature = Mapping[str, Any]
 Links = Signature | Sequence[Signature] | None
@@ -38,6 +41,7 @@ def encode(
     Raises:
         ValueError: for NaN and infinity, which JSON does not have.
         TypeError: for values that are not JSON.
+        InvalidJob: for links that are no signatures.
     """
     embed = {"callbacks": _signatures(link), "errbacks": _signatures(link_error), "chain": None, "chord": None}
     properties = {
@@ -96,4 +100,8 @@ def read_kwargs(message: str) -> Mapping[str, Any]:
 def _signatures(links: Links) -> list[Signature] | None:
     if links is None:
         return None
-    return [links] if isinstance(links, Mapping) else list(links)
+    found = [links] if isinstance(links, Mapping) else list(links)
+    unchecked: list[Any] = found
+    if not all(isinstance(each, Mapping) and isinstance(each.get("task"), str) for each in unchecked):
+        raise InvalidJob("link and link_error: must be Celery signatures, such as app.signature('my.task')")
+    return [{**each, **{name: value for name, value in _NO_PARTS.items() if name not in each}} for each in found]

@@ -1,7 +1,7 @@
 """Names that clients and workers share: tasks, queues and their lists, headers; and the check of ids."""
 
 import re
-from typing import Final
+from typing import Any, Final
 
 from imagefleet.errors import InvalidJob
 
@@ -35,13 +35,13 @@ def level_for(priority: int) -> str:
     return LEVELS[_LEVEL_OF_PRIORITY[priority]]
 
 
-def check_job_id(job_id: str) -> str:
+def check_job_id(job_id: Any) -> str:
     """Return *job_id* if it may name keys in Redis and S3.
 
     Raises:
         InvalidJob: unless it is 1 to 128 letters, digits and `. _ : -`, the first a letter or digit.
     """
-    if not _JOB_ID.fullmatch(job_id):
+    if not isinstance(job_id, str) or not _JOB_ID.fullmatch(job_id):
         raise InvalidJob("id: must be 1 to 128 letters, digits or . _ : - and begin with a letter or digit")
     return job_id
 

@@ -253,7 +253,9 @@ def test_a_password_is_never_in_the_error(refusing_url: str) -> None:
     assert "secret" not in caught.value.message
 
 
-@pytest.mark.parametrize("url", ["http://127.0.0.1", "sentinel://127.0.0.1:26379/0"])
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1", "sentinel://127.0.0.1:26379/0", "redis://127.0.0.1/0?nope=1", "redis://127.0.0.1/x"]
+)
 def test_a_url_that_cannot_be_used_is_told_before_anything_is_sent(url: str) -> None:
     with pytest.raises(SettingsInvalid):
         Client(url)

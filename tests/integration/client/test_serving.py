@@ -12,6 +12,8 @@ from imagefleet.store.keys import Keys
 
 KEYS = Keys()
 
+NONE = "no worker serves sdxll; there are: sdxl; name one of these, or start a worker of sdxll"
+
 
 def register(url: str, model: str, *, state: WorkerState = WorkerState.READY) -> None:
     """Register a worker of *model*."""
@@ -43,14 +45,14 @@ def run(url: str, *args: str) -> tuple[int, str, str]:
 def test_a_model_that_no_worker_has_served_is_refused_by_name(redis_url: str) -> None:
     register(redis_url, "sdxl")
     with Client(redis_url) as client:
-        with pytest.raises(NoWorker, match="no worker serves sdxll; there are: sdxl; name one of these, or start a worker of sdxll"):
+        with pytest.raises(NoWorker, match=NONE):
             client.submit("a fox", model="sdxll", require_worker=True)
         assert client.queue_length("sdxll") == 0
         client.submit("a fox", model="sdxl", require_worker=True)
         client.submit("a fox", model="sdxll")
     code, out, err = run(redis_url, "submit", "a fox", "--model", "sdxll")
     assert (code, out) == (7, "")
-    assert "no worker serves sdxll; there are: sdxl; name one of these, or start a worker of sdxll" in err
+    assert NONE in err
 
 
 def test_a_model_whose_workers_are_scaled_to_zero_is_served(redis_url: str) -> None:
@@ -74,7 +76,7 @@ def test_the_outlook_says_why_a_job_waits(redis_url: str) -> None:
         register(redis_url, "sdxl")
         lost = client.submit("a fox", model="sdxll")
         job = client.submit("a fox", model="sdxl")
-        assert client.outlook(lost).reason == "no worker serves sdxll; there are: sdxl; name one of these, or start a worker of sdxll"
+        assert client.outlook(lost).reason == NONE
         assert client.outlook(job).reason is None
         register(redis_url, "sdxl", state=WorkerState.LOADING)
         assert client.outlook(job).reason == "no worker of sdxl takes jobs now; they are loading"

@@ -51,6 +51,7 @@ RESULT_CODES = (
     "out_of_memory",
     "storage_refused",
     "storage_unavailable",
+    "spool_damaged",
     "poisoned",
     "internal_error",
 )

@@ -2,8 +2,10 @@
 
 import json
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
+from celery.canvas import Signature
 
 from imagefleet.client import operations, submissions
 from imagefleet.client.settings import ClientSettings
@@ -96,6 +98,26 @@ def test_limits_come_from_the_variables_of_the_workers() -> None:
         ClientSettings.from_env({"IMAGEFLEET_LIMIT_MAX_STEPS": "0"})
     with pytest.raises(SettingsInvalid, match="IMAGEFLEET_LIMIT_MAX_STEPS: must be a whole number"):
         ClientSettings.from_env({"IMAGEFLEET_LIMIT_MAX_STEPS": "many"})
+
+
+@pytest.mark.parametrize("link", ["x", {}, [None], [{"task": 7}]])
+def test_a_link_that_is_no_signature_is_refused(link: Any) -> None:
+    """A worker would have to put the job's message away."""
+    with pytest.raises(InvalidJob, match="must be Celery signatures"):
+        list(submissions.batches([GenerationJob(prompt="x")], ["id-1"], link=link))
+
+
+def test_a_link_that_only_names_its_task_has_what_celery_reads() -> None:
+    [batch] = submissions.batches([GenerationJob(prompt="x")], ["id-1"], link={"task": "my.task"})
+    _, _, embed = json.loads(json.loads(batch.jobs[0].message)["body"])
+    assert Signature.from_dict(embed["callbacks"][0]).task == "my.task"
+    assert embed["callbacks"][0]["kwargs"] == {}
+
+
+@pytest.mark.parametrize("job", [5, None, b"x"])
+def test_what_is_no_job_is_refused(job: Any) -> None:
+    with pytest.raises(InvalidJob, match="must be a GenerationJob, a mapping of its fields, or a prompt"):
+        submissions.check([job], settings=SETTINGS)
 
 
 def test_a_password_is_not_shown() -> None:

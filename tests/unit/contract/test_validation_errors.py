@@ -20,6 +20,8 @@ from imagefleet.errors import InvalidJob
         ({"prompt": 7}, "prompt: must be text"),
         ({"presign": "perhaps"}, "presign: must be true or false"),
         ({"webhook": "secret"}, "webhook: must be an object"),
+        ({"metadata": {"k": "\udcff"}}, "metadata: has half a character (a lone surrogate), which no text may have"),
+        ({"metadata": {"\udcff": 1}}, "metadata: has half a character (a lone surrogate), which no text may have"),
         ({"stepz": 7}, "stepz: there is no such field; did you mean steps?"),
     ],
 )

@@ -67,7 +67,7 @@ def test_every_message_has_a_delivery_tag_of_its_own() -> None:
 
 
 def test_a_link_may_be_one_signature_or_several() -> None:
-    one = {"task": "a"}
+    one = {"task": "a", "args": [], "kwargs": {}, "options": {}}
     for link in (one, [one]):
         embed = json.loads(json.loads(messages.encode("t", {}, message_id="a", queue="q", link=link))["body"])[2]
         assert embed["callbacks"] == [one]

@@ -1,5 +1,6 @@
 """The spool: files on a real disk."""
 
+import hashlib
 import os
 import stat
 from collections.abc import Sequence
@@ -10,16 +11,17 @@ import pytest
 
 from imagefleet.contract.jobs import ImageFormat
 from imagefleet.contract.results import JobResult, JobStatus
-from imagefleet_worker.errors import LeaseLost
+from imagefleet_worker.errors import LeaseLost, SpoolDamaged
 from imagefleet_worker.storage.image_files import EncodedImage
 from imagefleet_worker.storage.made_images import MadeImages
 from imagefleet_worker.storage.spool import Spool, SpooledFiles
 
 
 def made(job_id: str = "job:1", *, sizes: Sequence[int] = (100, 200), fingerprint: str = "f") -> MadeImages:
+    contents = [bytes([seed]) * size for seed, size in enumerate(sizes)]
     files = [
-        EncodedImage(bytes([seed]) * size, f"hash{seed}", width=64, height=32, seed=seed, format=ImageFormat.PNG)
-        for seed, size in enumerate(sizes)
+        EncodedImage(data, hashlib.sha256(data).hexdigest(), width=64, height=32, seed=seed, format=ImageFormat.PNG)
+        for seed, data in enumerate(contents)
     ]
     now = datetime(2031, 1, 1, tzinfo=UTC)
     result = JobResult(id=job_id, status=JobStatus.SUCCEEDED, finished_at=now, fingerprint=fingerprint)
@@ -107,6 +109,17 @@ def test_broken_files_are_no_images(spool: Spool, folder: Path) -> None:
     (files.folder / "made.json").write_text("{")
 
     assert spool.take("job:1", accepts=anything) is None
+
+
+@pytest.mark.parametrize("content", [b"", bytes(199), bytes([1]) * 200 + b"x", bytes(200)])
+def test_a_file_that_was_changed_is_no_image(spool: Spool, folder: Path, content: bytes) -> None:
+    """A disk that is full or has lost its power leaves such files; the images are made again."""
+    files = spool.put(made())
+    (files.folder / "1").write_bytes(content)
+    with pytest.raises(SpoolDamaged, match="is not what was written"):
+        _ = files[1]
+    assert spool.take("job:1", accepts=anything) is None
+    assert list(folder.iterdir()) == []
 
 
 def test_files_that_nobody_took_over_for_a_day_are_removed(spool: Spool, folder: Path) -> None:

@@ -4,6 +4,7 @@ Each job has a folder `<job id>~<unique name>` with its files and `made.json`. W
 folder: whoever runs the job next takes its files over, by renaming their folder.
 """
 
+import hashlib
 import os
 import shutil
 import threading
@@ -20,7 +21,7 @@ from pydantic import BaseModel, JsonValue
 from imagefleet.contract.jobs import ImageFormat
 from imagefleet.contract.results import JobResult
 from imagefleet.errors import reason_of
-from imagefleet_worker.errors import LeaseLost
+from imagefleet_worker.errors import LeaseLost, SpoolDamaged, WorkerError
 from imagefleet_worker.storage.image_files import EncodedImage
 from imagefleet_worker.storage.made_images import MadeImages
 
@@ -69,7 +70,12 @@ class SpooledFiles(Sequence[EncodedImage]):
     @overload
     def __getitem__(self, index: slice) -> Sequence[EncodedImage]: ...
     def __getitem__(self, index: int | slice) -> EncodedImage | Sequence[EncodedImage]:
-        """The file of that index. Raises LeaseLost if another worker has taken it over."""
+        """The file of that index.
+
+        Raises:
+            LeaseLost: If another worker has taken it over.
+            SpoolDamaged: If it is not what was written.
+        """
         if isinstance(index, slice):
             return [self[each] for each in range(*index.indices(len(self)))]
         about = self.about[index]
@@ -77,6 +83,10 @@ class SpooledFiles(Sequence[EncodedImage]):
             data = (self.folder / str(index)).read_bytes()
         except FileNotFoundError as error:
             raise LeaseLost("another worker has taken the images over from the spool") from error
+        except OSError as error:
+            raise SpoolDamaged(f"{self.folder / str(index)}: {reason_of(error)}; check this disk") from error
+        if hashlib.sha256(data).hexdigest() != about.sha256:
+            raise SpoolDamaged(f"{self.folder / str(index)} is not what was written; check this disk")
         return EncodedImage(data=data, **about.model_dump(exclude={"size_bytes"}))
 
 
@@ -120,8 +130,8 @@ class Spool:
                 files=[_described(file) for file in made.files],
             )
             for index, file in enumerate(made.files):
-                (unfinished / str(index)).write_bytes(file.data)
-            (unfinished / _ABOUT).write_text(about.model_dump_json(), encoding="utf-8")
+                _write(unfinished / str(index), file.data)
+            _write(unfinished / _ABOUT, about.model_dump_json().encode())
             folder = unfinished.rename(self._new_folder(made.result.id))
         except OSError:
             shutil.rmtree(unfinished, ignore_errors=True)
@@ -135,11 +145,18 @@ class Spool:
                 about = _About.model_validate_json((found / _ABOUT).read_bytes())
                 if not accepts(about.result):
                     continue
-                folder = found.rename(self._new_folder(job_id))
+                files = SpooledFiles(found.rename(self._new_folder(job_id)), tuple(about.files))
             except (OSError, ValueError) as error:  # another worker has taken them over, or they are broken
                 log.warning("files of the spool are left alone", job_id=job_id, reason=reason_of(error))
                 continue
-            return MadeImages(about.result, self._count(SpooledFiles(folder, tuple(about.files))), about.parameters)
+            try:
+                for _ in files:  # each is read, and compared with its hash
+                    pass
+            except WorkerError as error:
+                log.warning("files of the spool are removed", job_id=job_id, reason=error.message)
+                shutil.rmtree(files.folder, ignore_errors=True)
+                continue
+            return MadeImages(about.result, self._count(files), about.parameters)
         return None
 
     def release(self, files: SpooledFiles, *, keep: bool) -> None:
@@ -169,6 +186,14 @@ class Spool:
                 continue
             if is_old:
                 shutil.rmtree(each, ignore_errors=True)
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Write a file that survives a crash of the machine."""
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _described(file: EncodedImage) -> _File:
