@@ -107,7 +107,7 @@ class AsyncConnection:
                 return await self._send(to_send)
             except NoScriptError:  # at most once: Redis keeps scripts that are sent whole
                 to_send = commands
-            except (RedisError, OSError) as error:
+            except (RedisError, OSError, ValueError) as error:  # the last as in `_errors`
                 is_elsewhere = isinstance(error, NotPrimary)
                 is_final = isinstance(error, ResponseError) or (is_repeated and not is_elsewhere)
                 if is_final or monotonic() - started > REPEAT_WITHIN_S:
@@ -145,5 +145,5 @@ class AsyncConnection:
 
         try:
             yield
-        except (RedisError, OSError) as error:
+        except (RedisError, OSError, ValueError) as error:  # the last for a socket that another thread has closed
             raise queue_unavailable(self._settings, error) from error

@@ -277,6 +277,18 @@ def test_a_client_waits_for_more_jobs_than_redis_py_has_connections(client: Clie
     assert client.overview()
 
 
+def test_threads_that_wait_go_on_when_their_client_is_closed(client: Client, redis_url: str) -> None:
+    """It opens new sockets when it is used again, as after a broken connection."""
+    jobs = client.submit_many(["a fox"] * 3)
+    with ThreadPoolExecutor(3) as pool, redis.Redis.from_url(redis_url) as raw:
+        waits = [pool.submit(client.result, job_id, timeout_s=30) for job_id in jobs]
+        wait_until(lambda: len(raw.pubsub_channels("*events*")) == 3)
+        client.close()
+        for job_id, wait in zip(jobs, waits, strict=True):
+            client.cancel(job_id)
+            assert wait.result(20).status is JobStatus.CANCELED
+
+
 def test_a_limit_of_connections_in_the_url_is_kept(redis_url: str) -> None:
     with Client(f"{redis_url}?max_connections=2") as client:
         jobs = client.submit_many([{"prompt": "a fox", "model": model} for model in ("one", "two")])
