@@ -9,7 +9,7 @@ import json
 import shutil
 import signal
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -216,6 +216,33 @@ def test_a_worker_that_ends_while_s3_is_away_leaves_its_images_to_the_next(pair:
 
     assert str(result.worker).startswith(f"{victim.name}@")  # who made the images
     assert (result.attempts, pair.renders_repeated(job_id), pair.spooled(job_id)) == (2, 0, [])
+
+
+def empty(folder: Path) -> None:
+    """What a cleaner of /tmp does."""
+    for each in folder.iterdir():
+        each.unlink()
+
+
+def damage(folder: Path) -> None:
+    """What a disk does that is full, or that loses its power."""
+    (folder / "0").write_bytes(b"")
+
+
+@pytest.mark.parametrize("harm", [shutil.rmtree, empty, damage])
+def test_images_whose_files_are_gone_or_changed_are_made_again(pair: Pair, harm: Callable[[Path], None]) -> None:
+    """While S3 is away; the job is not lost, and no result names a file that is not the image."""
+    _, other = pair.workers()
+    with stopped(other):
+        pair.s3.weather = Weather(slow_down=1)
+        job_id = pair.client.submit(JOB, steps=4, webhook=WEBHOOK)
+        (folder,) = wait_until(lambda: pair.spooled(job_id), 30)
+        harm(folder)
+        pair.s3.weather = FAIR
+
+        result = pair.the_one_result(job_id)
+
+    assert (result.attempts, pair.spooled(job_id)) == (2, [])
 
 
 def test_nothing_is_claimed_while_the_spool_is_full(pair: Pair) -> None:

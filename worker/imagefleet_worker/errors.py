@@ -222,10 +222,10 @@ class StorageRefused(WorkerError):
 
 
 class SpoolDamaged(WorkerError):
-    """Image files that waited on a worker's disk for S3 are not what was written; the next attempt makes them again.
+    """Image files that waited on a worker's disk for S3 are gone or changed; the next attempt makes the images again.
 
-    Fault: the disk under IMAGEFLEET_STORAGE_SPOOL_FOLDER, or whoever wrote there.
-    Remedy: Check that disk, and submit the job again under a new id.
+    Fault: the disk under IMAGEFLEET_STORAGE_SPOOL_FOLDER, or whoever cleans it up.
+    Remedy: Name a folder that nobody else writes to, and submit the job again under a new id.
     """
 
     code = "spool_damaged"

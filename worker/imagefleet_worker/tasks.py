@@ -68,6 +68,7 @@ def generate(self: "Task[Any, Any]", *args: Any, **kwargs: Any) -> dict[str, Any
         if result:
             tracing.record_timings(result, began=began)
     if result is None:
+        process.leases.leave(claim.token)
         raise Ignore
     if _ended_waiting(result):
         revoke(self.backend, self.request, _sentence(result), is_stored=not self.request.ignore_result)

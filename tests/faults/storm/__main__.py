@@ -2,12 +2,13 @@
 
     python -m tests.faults.storm --jobs 1000 --kills 30 [--workers 3] [--lease 5] [--s3-outage 300] [--seed 1] [--stock]
 
-About 60 % of the kills are `kill -9` of a random worker, replaced at once; one other is up, since it takes somebody
-alive to notice. About 10 % are SIGSTOP of a worker for twice its lease, and SIGCONT. The rest are `kill -9` of Redis
-(AOF on), started again at once, and `CLIENT KILL TYPE normal`. Once Redis fails over to its replica behind its address.
-A fifth of the jobs have countdowns. 3 % of the requests to S3 go wrong throughout, and all of them for `--s3-outage`
-seconds, in which two kills fall. The workers are those of one machine: they share the folder of their spool. With
-`--stock` the same falls on stock Celery with acks_late. Last line: one JSON object.
+About 50 % of the kills are `kill -9` of a random worker, replaced at once; one other is up, since it takes somebody
+alive to notice. About 10 % are SIGQUIT, at which a worker gives back what it runs, and 10 % are SIGSTOP of a worker for
+twice its lease, and SIGCONT. The rest are `kill -9` of Redis (AOF on), started again at once, and
+`CLIENT KILL TYPE normal`. Once Redis fails over to its replica behind its address. A fifth of the jobs have countdowns.
+3 % of the requests to S3 go wrong throughout, and all of them for `--s3-outage` seconds, in which two kills fall. The
+workers are those of one machine: they share the folder of their spool. With `--stock` the same falls on stock Celery
+with acks_late. Last line: one JSON object.
 """
 
 import argparse

@@ -116,8 +116,8 @@ class Storm:
             print(f"{self._ended:5} jobs: S3 is away; {self.workers.ready} workers ready", flush=True)
 
     def _kill(self, kind: str) -> None:
-        if kind in {"worker", "stop"}:
-            killed = self._kill_worker() if kind == "worker" else self._stop_worker()
+        if kind in {"worker", "quit", "stop"}:
+            killed = self._stop_worker() if kind == "stop" else self._end_worker(asked=kind == "quit")
             if killed is None:
                 return
             name, moment = killed
@@ -135,8 +135,8 @@ class Storm:
         self._kill_at = None
         print(f"{self._ended:5} jobs: killed {kind}; {self.workers.ready} workers ready", flush=True)
 
-    def _kill_worker(self) -> tuple[str, float] | None:
-        return self.workers.kill_one(self._chance)
+    def _end_worker(self, *, asked: bool) -> tuple[str, float] | None:
+        return self.workers.end_one(self._chance, asked=asked)
 
     def _stop_worker(self) -> tuple[str, float] | None:
         return self.workers.stop_one(self._chance, for_s=2 * self._lease_s)
@@ -148,9 +148,18 @@ class Storm:
 
 
 def _plan(kills: int, *, chance: random.Random) -> list[str]:
-    workers, stops = round(kills * 0.6), round(kills * 0.1)
-    others = kills - workers - stops - 1
+    quits = stops = round(kills * 0.1)
+    workers = round(kills * 0.6) - quits
+    others = kills - workers - quits - stops - 1
     redis = (others + 1) // 2
-    plan = ["worker"] * workers + ["stop"] * stops + ["redis"] * redis + ["clients"] * (others - redis) + ["fail_over"]
+    counts = {
+        "worker": workers,
+        "quit": quits,
+        "stop": stops,
+        "redis": redis,
+        "clients": others - redis,
+        "fail_over": 1,
+    }
+    plan = [kind for kind, count in counts.items() for _ in range(count)]
     chance.shuffle(plan)
     return plan

@@ -53,7 +53,7 @@ class StormWorkers:
                 self._slots[index] = self._fill()
 
     def stop_one(self, chance: random.Random, *, for_s: float) -> tuple[str, float] | None:
-        """Stop a ready worker with SIGSTOP for *for_s* seconds; its name and when, None as `kill_one`."""
+        """Stop a ready worker with SIGSTOP for *for_s* seconds; its name and when, None as `end_one`."""
         ready = [slot for slot in self._slots if slot.is_ready]
         if len(ready) <= _LEFT_ALIVE:
             return None
@@ -67,17 +67,21 @@ class StormWorkers:
         """Whether one is stopped now."""
         return any(slot.goes_on_at is not None for slot in self._slots)
 
-    def kill_one(self, chance: random.Random) -> tuple[str, float] | None:
-        """Kill a ready worker as a crash would and replace it; its name and when.
+    def end_one(self, chance: random.Random, *, asked: bool) -> tuple[str, float] | None:
+        """Kill a ready worker as a crash would, or ask it to give back what it runs (SIGQUIT); its name and when.
 
-        None where it would be the last: what a dead one held is redelivered by those who live.
+        Another one takes its place. None where it would be the last: what a dead one held is redelivered by those who
+        live.
         """
         ready = [index for index, slot in enumerate(self._slots) if slot.is_ready]
         if len(ready) <= _LEFT_ALIVE:
             return None
         index = chance.choice(ready)
         victim = self._slots[index]
-        victim.child.kill()
+        if asked:
+            victim.child.send(signal.SIGQUIT)
+        else:
+            victim.child.kill()
         moment = time.monotonic()
         self._slots[index] = self._fill()
         return victim.name, moment

@@ -11,7 +11,7 @@ import pytest
 
 from imagefleet.contract.jobs import ImageFormat
 from imagefleet.contract.results import JobResult, JobStatus
-from imagefleet_worker.errors import LeaseLost, SpoolDamaged
+from imagefleet_worker.errors import SpoolDamaged
 from imagefleet_worker.storage.image_files import EncodedImage
 from imagefleet_worker.storage.made_images import MadeImages
 from imagefleet_worker.storage.spool import Spool, SpooledFiles
@@ -75,7 +75,7 @@ def test_another_process_takes_over_what_a_dead_one_left(spool: Spool, folder: P
     assert taken
     assert list(taken.files) == list(made().files)
     assert (taken.result, taken.parameters) == (made().result, made().parameters)
-    with pytest.raises(LeaseLost):
+    with pytest.raises(SpoolDamaged):
         _ = left[0]
 
 

@@ -158,6 +158,10 @@ class Leases:
         if self._held.forget(token):
             self._backlog.send(claims.acknowledge(self._keys, token=token, owner=self.owner))
 
+    def leave(self, token: str) -> None:
+        """Hold *token* no more, and tell Redis nothing: if it is still this process's, its lease runs out."""
+        self._held.forget(token)
+
     def give_back(self, token: str, *, message: str = "") -> None:
         """Put the message, or *message* in its place, back to the front of its list; this is no redelivery."""
         self.give_back_in_order([token], message=message)

@@ -21,7 +21,7 @@ from pydantic import BaseModel, JsonValue
 from imagefleet.contract.jobs import ImageFormat
 from imagefleet.contract.results import JobResult
 from imagefleet.errors import reason_of
-from imagefleet_worker.errors import LeaseLost, SpoolDamaged, WorkerError
+from imagefleet_worker.errors import SpoolDamaged, WorkerError
 from imagefleet_worker.storage.image_files import EncodedImage
 from imagefleet_worker.storage.made_images import MadeImages
 
@@ -73,16 +73,13 @@ class SpooledFiles(Sequence[EncodedImage]):
         """The file of that index.
 
         Raises:
-            LeaseLost: If another worker has taken it over.
-            SpoolDamaged: If it is not what was written.
+            SpoolDamaged: If it is not what was written, or is gone: another worker may have taken it over.
         """
         if isinstance(index, slice):
             return [self[each] for each in range(*index.indices(len(self)))]
         about = self.about[index]
         try:
             data = (self.folder / str(index)).read_bytes()
-        except FileNotFoundError as error:
-            raise LeaseLost("another worker has taken the images over from the spool") from error
         except OSError as error:
             raise SpoolDamaged(f"{self.folder / str(index)}: {reason_of(error)}; check this disk") from error
         if hashlib.sha256(data).hexdigest() != about.sha256:
