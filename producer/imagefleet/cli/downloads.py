@@ -58,7 +58,8 @@ class Downloads:
     """
 
     def __init__(self, folder: Path) -> None:
-        """Store into *folder*, which exists."""
+        """Store into *folder*, which is created if necessary."""
+        folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
         self._web = httpx.Client(transport=httpx.HTTPTransport(retries=2), timeout=30, follow_redirects=True)
         self._pool = ThreadPoolExecutor(_AT_ONCE)
