@@ -7,7 +7,7 @@ import pytest
 from PIL import Image, ImageFont
 
 from imagefleet.cli.contact_sheet import MOST_IMAGES, wrap, write_contact_sheet
-from imagefleet.cli.downloads import Picture, slug
+from imagefleet.cli.downloads import Downloads, Picture, slug
 from imagefleet.contract.results import Artifact
 
 
@@ -31,6 +31,13 @@ def picture(path: Path, number: int) -> Picture:
 )
 def test_a_prompt_makes_a_safe_file_name(prompt: str, name: str) -> None:
     assert slug(prompt) == name
+
+
+def test_downloads_make_their_folder(tmp_path: Path) -> None:
+    """`make demo` stores into one that a fresh clone does not have."""
+    with Downloads(tmp_path / "a" / "b") as downloads:
+        assert downloads.finish() == ([], [])
+    assert (tmp_path / "a" / "b").is_dir()
 
 
 def test_wrapped_lines_fit_and_a_cut_is_shown() -> None:
