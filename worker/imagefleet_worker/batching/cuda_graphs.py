@@ -116,7 +116,7 @@ class CudaGraphs:
             replay_s = self._device.seconds(captured.replay)
             collation.split_output(captured.output, [_rows(held)])
             least_rows = self._least_rows(function, held, replay_s)
-        except Exception as error:  # noqa: BLE001  # a model may have no forward of so many rows, and say so in any way
+        except Exception as error:  # noqa: BLE001  # a model may have no forward of this number of rows, and say so in any way
             log.warning("no CUDA graph: forwards are launched kernel by kernel", reason=reason_of(error))
             return False
         if replay_s > _WORTHWHILE * eager_s:

@@ -33,7 +33,6 @@ from imagefleet_worker.hardware.torch_device import (
     describe_device,
     free_memory,
     memory_bytes,
-    use_whole_float32,
 )
 from imagefleet_worker.settings import EngineSettings, GroupSettings, ModelSettings, SpeedSettings
 
@@ -101,8 +100,6 @@ class Engine:
             torch.set_num_threads(engine.threads)
         device = choose_device(model.device)
         dtype = choose_dtype(model.dtype, device=device)
-        if dtype == torch.float32:
-            use_whole_float32()
         pipe = load_pipeline(model, speed, device=device, dtype=dtype, group=group)
         return cls(pipe, model=model, engine=engine, revision=revision_of(model), speed=speed, device=device)
 

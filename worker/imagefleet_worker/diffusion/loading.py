@@ -13,6 +13,7 @@ from imagefleet.errors import described
 from imagefleet_worker.diffusion.optimizations import apply_optimizations, quantization_config
 from imagefleet_worker.diffusion.padded_text import pad_text
 from imagefleet_worker.errors import ModelUnavailable, SettingsInvalid
+from imagefleet_worker.hardware.torch_device import use_whole_float32
 from imagefleet_worker.settings import GroupKind, GroupSettings, ModelSettings, SpeedSettings
 from imagefleet_worker.settings.model_folder import why_no_pipeline
 
@@ -38,6 +39,8 @@ def load_pipeline(
     if not settings.source:
         raise SettingsInvalid("no model is set: set IMAGEFLEET_MODEL_SOURCE to a folder or a repository id")
     _silence_libraries()
+    if dtype == torch.float32:
+        use_whole_float32()
     quantization, placing = quantization_config(speed), _placing(group)
     try:
         pipe: Any = DiffusionPipeline.from_pretrained(
