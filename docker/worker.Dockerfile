@@ -31,12 +31,14 @@ RUN --mount=type=cache,target=/root/.cache/pip --mount=type=secret,id=pip,target
  && /opt/imagefleet/bin/pip uninstall -y imagefleet
 
 # Our own code, in a folder and so in a layer of its own: a new version moves some megabytes, not gigabytes.
+# RECORD is for pip, which is in no image.
 FROM light-packages AS code
 COPY README.md LICENSE ./
 COPY producer producer
 COPY worker worker
 RUN --mount=type=cache,target=/root/.cache/pip --mount=type=secret,id=pip,target=/etc/pip.conf \
-    /opt/imagefleet/bin/pip install --no-deps --prefix /opt/code .
+    /opt/imagefleet/bin/pip install --no-deps --prefix /opt/code . \
+ && rm /opt/code/lib/python3*/site-packages/imagefleet-*.dist-info/RECORD
 
 # Nothing installs anything from here on.
 FROM light-packages AS light-files

@@ -21,7 +21,7 @@ from tests.support.waiting import wait_until
 
 from imagefleet import Client
 from imagefleet.contract.queues import REDELIVERIES_HEADER, queue_for
-from imagefleet_worker.errors import ExitCode
+from imagefleet_worker.exit_codes import ExitCode
 from imagefleet_worker.supervision.child_process import ChildProcess
 
 TTL_S = 2

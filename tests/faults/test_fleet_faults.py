@@ -34,7 +34,7 @@ from imagefleet import JobNotFound, JobStatus, QueueUnavailable
 from imagefleet.store import dead_letters
 from imagefleet.store.dead_letters import DeadLetter
 from imagefleet.webhooks import Event
-from imagefleet_worker.errors import ExitCode
+from imagefleet_worker.exit_codes import ExitCode
 
 FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
 

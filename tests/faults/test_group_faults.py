@@ -15,7 +15,7 @@ from tests.support.waiting import wait_until
 
 from imagefleet import Client
 from imagefleet.contract.results import JobStatus
-from imagefleet_worker.errors import ExitCode
+from imagefleet_worker.exit_codes import ExitCode
 from imagefleet_worker.supervision.child_process import ChildProcess, free_port
 
 JOB = {"prompt": "a lighthouse at dusk", "seed": 3}

@@ -19,7 +19,7 @@ from imagefleet import JobStatus
 from imagefleet.store import dead_letters
 from imagefleet.store.dead_letters import DeadLetter
 from imagefleet.store.keys import Keys
-from imagefleet_worker.errors import ExitCode
+from imagefleet_worker.exit_codes import ExitCode
 from imagefleet_worker.supervision.child_process import ChildProcess
 
 QUEUE = "imagefleet.default"

@@ -12,7 +12,7 @@ from tests.support.servers.flaky_s3_proxy import FlakyS3, Weather
 from tests.support.waiting import wait_until
 
 from imagefleet import Client, JobStatus
-from imagefleet_worker.errors import ExitCode
+from imagefleet_worker.exit_codes import ExitCode
 from imagefleet_worker.supervision.child_process import ChildProcess
 
 pytestmark = pytest.mark.timeout(150)

@@ -14,7 +14,7 @@ from typing import Final
 from tests.scripts.reference import errors_page, settings_page
 
 from imagefleet.cli.exit_codes import ExitCode as CommandExitCode
-from imagefleet_worker.errors import ExitCode
+from imagefleet_worker.exit_codes import ExitCode
 
 ROOT: Final = Path(__file__).parents[2]
 #: Written by people or made from the code; the chart's README names values of its own.

@@ -13,7 +13,8 @@ from typing import Any
 from celery import Celery, bootsteps, platforms, signals, states
 
 from imagefleet.contract.queues import queue_for
-from imagefleet_worker.errors import ExitCode, SettingsInvalid
+from imagefleet.errors import SettingsInvalid
+from imagefleet_worker.exit_codes import ExitCode
 from imagefleet_worker.supervision.requirements import WORKER, end_for_missing, missing
 
 try:

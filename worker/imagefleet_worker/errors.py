@@ -1,28 +1,13 @@
-"""What can go wrong in a worker: whose fault it is, whether a retry helps, and how the process ends.
+"""What can go wrong in a worker: whose fault it is, and whether a retry helps.
 
 The docstring of an error has its cause, then whose fault it is and what to do; docs/errors.md is made of them.
 """
 
 from collections.abc import Sequence
-from enum import IntEnum
 from typing import ClassVar
 
 from imagefleet.contract.job_warnings import JobWarning, WarningCode
-from imagefleet.errors import ImageFleetError, SettingsInvalid
-
-
-class ExitCode(IntEnum):
-    """The exit code of a worker process; shells and Kubernetes show the number."""
-
-    OK = 0
-    SETTINGS_INVALID = 78
-    INTERNAL_ERROR = 70
-    REDIS_UNAVAILABLE = 69
-    MODEL_UNAVAILABLE = 71
-    STORAGE_UNAVAILABLE = 72
-    DEVICE_HUNG = 73
-    DEVICE_FAULT = 74
-    DEVICE_GROUP_BROKEN = 75
+from imagefleet.errors import ImageFleetError
 
 
 class WorkerError(ImageFleetError):
@@ -250,12 +235,3 @@ class LocalUnavailable(WorkerError):
     """
 
     code = "local_unavailable"
-
-
-#: How a worker process ends that cannot be opened because of such an error.
-EXIT_CODES: dict[type[ImageFleetError], ExitCode] = {
-    SettingsInvalid: ExitCode.SETTINGS_INVALID,
-    ModelUnavailable: ExitCode.MODEL_UNAVAILABLE,
-    **dict.fromkeys((StorageUnavailable, StorageRefused), ExitCode.STORAGE_UNAVAILABLE),
-    GroupBroken: ExitCode.DEVICE_GROUP_BROKEN,
-}

@@ -22,7 +22,7 @@ from tests.support.waiting import wait_until
 from imagefleet import Client
 from imagefleet.contract.jobs import GenerationJob
 from imagefleet.contract.results import JobResult, JobStatus
-from imagefleet_worker.errors import ExitCode
+from imagefleet_worker.exit_codes import ExitCode
 from imagefleet_worker.group.rank import Rank
 from imagefleet_worker.supervision.child_process import ChildProcess, free_port
 

@@ -12,8 +12,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.support.servers.redis import RedisServer
 
 from imagefleet import Client
+from imagefleet.errors import SettingsInvalid
 from imagefleet.store.keys import Keys
-from imagefleet_worker.errors import SettingsInvalid
 from imagefleet_worker.observability.collector import Sources
 from imagefleet_worker.observability.metrics import Metrics
 from imagefleet_worker.observability.metrics_server import MetricsServer

@@ -20,7 +20,8 @@ from tests.support.servers.wrong_s3 import WrongS3
 
 from imagefleet.contract.jobs import ImageFormat
 from imagefleet.contract.results import Artifact, JobResult, JobStatus
-from imagefleet_worker.errors import LeaseLost, SettingsInvalid, StorageRefused, StorageUnavailable
+from imagefleet.errors import SettingsInvalid
+from imagefleet_worker.errors import LeaseLost, StorageRefused, StorageUnavailable
 from imagefleet_worker.settings import StorageSettings
 from imagefleet_worker.storage.bucket import Storage
 from imagefleet_worker.storage.image_files import EncodedImage

@@ -18,7 +18,7 @@ from tests.support.fleet.supervisor_process import COMMAND, SupervisorProcess, r
 from tests.support.waiting import wait_until
 
 from imagefleet import AsyncClient
-from imagefleet_worker.errors import ExitCode
+from imagefleet_worker.exit_codes import ExitCode
 
 pytestmark = pytest.mark.timeout(240)
 

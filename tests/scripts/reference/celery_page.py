@@ -11,7 +11,7 @@ from click import Command as Program
 from tests.scripts.reference import markdown
 from tests.support.celery_table import CONTROL, GLOBAL_OPTIONS, INSPECT, OPTIONS, PROGRAMS, Command
 
-from imagefleet_worker.errors import SettingsInvalid
+from imagefleet.errors import SettingsInvalid
 from imagefleet_worker.process.start_check import CeleryStart, ServedQueues, check_start
 
 _PAGE: Final = Path(__file__).parents[3] / "docs" / "celery.md"

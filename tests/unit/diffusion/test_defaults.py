@@ -4,10 +4,9 @@ import pytest
 from tests.support.models.engines import Engines
 
 from imagefleet.contract.jobs import GenerationJob, JobLimits
-from imagefleet.errors import InvalidJob
+from imagefleet.errors import InvalidJob, SettingsInvalid
 from imagefleet_worker.diffusion.defaults import check_defaults, within_limits
 from imagefleet_worker.diffusion.engine import Engine
-from imagefleet_worker.errors import SettingsInvalid
 from imagefleet_worker.settings import EngineSettings, ModelSettings
 from imagefleet_worker.settings.conflicts import defaults_above_limits
 

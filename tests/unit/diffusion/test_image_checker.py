@@ -4,8 +4,9 @@ import pytest
 from PIL import Image
 
 from imagefleet.contract.jobs import GenerationJob, Webhook
+from imagefleet.errors import SettingsInvalid
 from imagefleet_worker.diffusion.image_checker import ImageChecker, load_checker
-from imagefleet_worker.errors import CheckerFailed, SettingsInvalid
+from imagefleet_worker.errors import CheckerFailed
 from imagefleet_worker.settings import ModelSettings
 
 IMAGES = [Image.linear_gradient("L").convert("RGB") for _ in range(2)]

@@ -13,9 +13,10 @@ from tests.support.models.engines import Engines, go_on, pixels
 from tests.support.models.tiny_pipelines import FAMILIES, build
 
 from imagefleet.contract.jobs import GenerationJob
+from imagefleet.errors import SettingsInvalid
 from imagefleet_worker.diffusion.engine import Engine
 from imagefleet_worker.diffusion.pipeline_traits import inspect_pipeline
-from imagefleet_worker.errors import JobRejected, ModelUnavailable, SettingsInvalid
+from imagefleet_worker.errors import JobRejected, ModelUnavailable
 from imagefleet_worker.settings import EngineSettings, ModelSettings
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # torch arrays in numpy

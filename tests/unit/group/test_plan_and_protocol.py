@@ -7,7 +7,8 @@ import pytest
 from pydantic import ValidationError
 
 from imagefleet.contract.jobs import GenerationJob, JobLimits
-from imagefleet_worker.errors import GroupBroken, SettingsInvalid
+from imagefleet.errors import SettingsInvalid
+from imagefleet_worker.errors import GroupBroken
 from imagefleet_worker.group import protocol
 from imagefleet_worker.group.channel import Channel
 from imagefleet_worker.group.parallel_plan import ParallelPlan

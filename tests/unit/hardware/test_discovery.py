@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from imagefleet_worker.errors import ModelUnavailable, SettingsInvalid
+from imagefleet.errors import SettingsInvalid
+from imagefleet_worker.errors import ModelUnavailable
 from imagefleet_worker.hardware.discovery import cuda_devices, default_slots, devices_asked_for, parse_devices
 from imagefleet_worker.hardware.torch_device import choose_device
 

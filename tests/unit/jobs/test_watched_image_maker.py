@@ -6,7 +6,8 @@ import pytest
 
 from imagefleet.contract.jobs import GenerationJob
 from imagefleet.store.records import Claim
-from imagefleet_worker.errors import ExitCode, GenerationFailed, JobCanceled, OutOfMemory, StorageUnavailable
+from imagefleet_worker.errors import GenerationFailed, JobCanceled, OutOfMemory, StorageUnavailable
+from imagefleet_worker.exit_codes import ExitCode
 from imagefleet_worker.jobs.others import Others
 from imagefleet_worker.jobs.running import RunningAttempt
 from imagefleet_worker.jobs.self_test import Sickness

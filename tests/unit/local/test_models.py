@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from huggingface_hub import constants
 
-from imagefleet_worker.errors import SettingsInvalid
+from imagefleet.errors import SettingsInvalid
 from imagefleet_worker.local.commits import Commits
 from imagefleet_worker.local.models import LocalModel, default, group_slot, parse_models, slots_for
 from imagefleet_worker.local.webhook_secret import secrets_for

@@ -3,7 +3,7 @@
 import pytest
 
 from imagefleet.contract.queues import WEBHOOK_QUEUE
-from imagefleet_worker.errors import SettingsInvalid
+from imagefleet.errors import SettingsInvalid
 from imagefleet_worker.process.start_check import NO_LIMITS, CeleryStart, ServedQueues, TimeLimits, check_start
 
 URL = "redis://127.0.0.1/0"

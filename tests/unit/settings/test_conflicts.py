@@ -2,7 +2,7 @@
 
 import pytest
 
-from imagefleet_worker.errors import SettingsInvalid
+from imagefleet.errors import SettingsInvalid
 from imagefleet_worker.settings import EngineMode, Settings
 
 _BOTH = ("merge", "reproducible")

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from imagefleet.errors import SettingsInvalid
 from imagefleet_worker.cli import commands
-from imagefleet_worker.errors import SettingsInvalid
 from imagefleet_worker.settings import EngineMode, Settings
 
 

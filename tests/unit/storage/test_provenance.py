@@ -22,7 +22,8 @@ from tests.support.c2pa_authority import (
 )
 
 from imagefleet.contract.jobs import ImageFormat
-from imagefleet_worker.errors import SettingsInvalid, SigningFailed
+from imagefleet.errors import SettingsInvalid
+from imagefleet_worker.errors import SigningFailed
 from imagefleet_worker.settings import EncodingSettings, ProvenanceSettings
 from imagefleet_worker.storage import c2pa_signer
 from imagefleet_worker.storage.c2pa_key import read_key

@@ -2,7 +2,7 @@
 
 import pytest
 
-from imagefleet_worker.errors import ExitCode
+from imagefleet_worker.exit_codes import ExitCode
 from imagefleet_worker.settings import DevicesSettings
 from imagefleet_worker.supervision.restart_policy import GOOD_RUN_S, RestartPolicy
 

@@ -12,9 +12,9 @@ from pydantic_settings import BaseSettings
 from rich.console import Console
 from rich.table import Table
 
-from imagefleet.errors import complain
+from imagefleet.errors import SettingsInvalid, complain
 from imagefleet.store.redis_url import mask_passwords
-from imagefleet_worker.errors import ExitCode, SettingsInvalid
+from imagefleet_worker.exit_codes import ExitCode
 from imagefleet_worker.health import probes
 from imagefleet_worker.settings import Settings
 

@@ -3,8 +3,7 @@
 from typing import TYPE_CHECKING
 
 from imagefleet.contract.jobs import GenerationJob, JobLimits
-from imagefleet.errors import ImageFleetError
-from imagefleet_worker.errors import SettingsInvalid
+from imagefleet.errors import ImageFleetError, SettingsInvalid
 
 if TYPE_CHECKING:
     from imagefleet_worker.diffusion.engine import Engine

@@ -10,8 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 from imagefleet.contract.job_warnings import JobWarning, WarningCode
 from imagefleet.contract.jobs import GenerationJob, to_wire
 from imagefleet.contract.validation_errors import describe_validation_error
-from imagefleet.errors import described
-from imagefleet_worker.errors import CheckerFailed, SettingsInvalid
+from imagefleet.errors import SettingsInvalid, described
+from imagefleet_worker.errors import CheckerFailed
 from imagefleet_worker.settings import ModelSettings
 
 #: What a checker does not need to know of a job; the webhook's URL may be a secret.

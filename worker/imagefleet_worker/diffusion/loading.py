@@ -9,10 +9,10 @@ import torch
 import transformers
 from diffusers import DiffusionPipeline  # pyright: ignore[reportPrivateImportUsage]  # lazy, and public all the same
 
-from imagefleet.errors import described
+from imagefleet.errors import SettingsInvalid, described
 from imagefleet_worker.diffusion.optimizations import apply_optimizations, quantization_config
 from imagefleet_worker.diffusion.padded_text import pad_text
-from imagefleet_worker.errors import ModelUnavailable, SettingsInvalid
+from imagefleet_worker.errors import ModelUnavailable
 from imagefleet_worker.hardware.torch_device import use_whole_float32
 from imagefleet_worker.settings import GroupKind, GroupSettings, ModelSettings, SpeedSettings
 from imagefleet_worker.settings.model_folder import why_no_pipeline

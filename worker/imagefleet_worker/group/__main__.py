@@ -4,7 +4,8 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from imagefleet_worker.errors import EXIT_CODES, ExitCode, SettingsInvalid
+from imagefleet.errors import SettingsInvalid
+from imagefleet_worker.exit_codes import EXIT_CODES, ExitCode
 from imagefleet_worker.supervision.celery_command import celery_arguments
 from imagefleet_worker.supervision.requirements import INSTALL_WORKER, WORKER, end_for_missing, missing
 

@@ -11,7 +11,8 @@ import structlog
 
 from imagefleet.contract.jobs import GenerationJob
 from imagefleet_worker.diffusion.renderer import Renderer
-from imagefleet_worker.errors import DeviceFault, ExitCode, GroupBroken, WorkerError
+from imagefleet_worker.errors import DeviceFault, GroupBroken, WorkerError
+from imagefleet_worker.exit_codes import ExitCode
 from imagefleet_worker.group.channel import Channel
 from imagefleet_worker.group.protocol import MessageKind, RankMessage
 

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
-from imagefleet_worker.errors import ExitCode
+from imagefleet_worker.exit_codes import ExitCode
 from imagefleet_worker.group.rank import Rank
 from imagefleet_worker.supervision.child_process import ChildProcess, free_port, wait_for_first, wait_or_kill_all
 

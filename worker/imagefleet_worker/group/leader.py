@@ -12,7 +12,8 @@ from imagefleet_worker.diffusion.pipeline_traits import inspect_pipeline
 from imagefleet_worker.diffusion.preview_throttle import OnPreview
 from imagefleet_worker.diffusion.renderer import Renderer
 from imagefleet_worker.diffusion.step_callback import OnStep
-from imagefleet_worker.errors import ExitCode, GroupBroken
+from imagefleet_worker.errors import GroupBroken
+from imagefleet_worker.exit_codes import ExitCode
 from imagefleet_worker.group import protocol
 from imagefleet_worker.group.channel import Channel
 from imagefleet_worker.group.protocol import GO, HALT, STOP, MessageKind, RankMessage

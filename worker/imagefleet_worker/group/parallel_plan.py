@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from imagefleet_worker.errors import SettingsInvalid
+from imagefleet.errors import SettingsInvalid
 from imagefleet_worker.settings import GroupKind, GroupSettings, Settings
 from imagefleet_worker.settings.conflicts import LEAST_RANKS
 

@@ -4,8 +4,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from imagefleet.errors import reason_of
-from imagefleet_worker.errors import SettingsInvalid
+from imagefleet.errors import SettingsInvalid, reason_of
 
 _VARIABLES = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 

@@ -6,12 +6,12 @@ from typing import Any
 
 import torch
 
+from imagefleet.errors import SettingsInvalid
 from imagefleet_worker.diffusion.engine import Engine
 from imagefleet_worker.diffusion.loading import load_pipeline
 from imagefleet_worker.diffusion.pipeline_traits import inspect_pipeline
 from imagefleet_worker.diffusion.renderer import Renderer
 from imagefleet_worker.diffusion.revision import revision_of
-from imagefleet_worker.errors import SettingsInvalid
 from imagefleet_worker.group.follower import Follower
 from imagefleet_worker.group.leader import Leader
 from imagefleet_worker.group.parallel_plan import ParallelPlan

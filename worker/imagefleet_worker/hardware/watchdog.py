@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
-from imagefleet_worker.errors import ExitCode
+from imagefleet_worker.exit_codes import ExitCode
 
 #: The second line of defence fires from C, for code that never lets go of the interpreter lock; its exit code is 1.
 _GRACE_S = 10

@@ -9,12 +9,12 @@ from imagefleet.errors import ImageFleetError
 from imagefleet_worker.diffusion.engine import Engine
 from imagefleet_worker.errors import (
     DeviceFault,
-    ExitCode,
     GenerationFailed,
     ImageNotFinite,
     OutOfMemory,
     StorageRefused,
 )
+from imagefleet_worker.exit_codes import ExitCode
 from imagefleet_worker.hardware.watchdog import Watchdog
 from imagefleet_worker.jobs.uploader import Uploader
 

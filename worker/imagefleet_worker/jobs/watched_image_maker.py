@@ -15,13 +15,13 @@ from imagefleet.contract.jobs import GenerationJob
 from imagefleet.contract.results import JobResult
 from imagefleet.errors import ImageFleetError
 from imagefleet_worker.errors import (
-    ExitCode,
     GenerationFailed,
     ImageNotFinite,
     OutOfMemory,
     StorageRefused,
     WorkerError,
 )
+from imagefleet_worker.exit_codes import ExitCode
 from imagefleet_worker.jobs.image_maker import ImageMaker
 from imagefleet_worker.jobs.others import Others
 from imagefleet_worker.jobs.progress import AttemptProgress

@@ -12,8 +12,9 @@ from typing import Final, NoReturn
 import typer
 from rich.console import Console
 
-from imagefleet.errors import complain
-from imagefleet_worker.errors import ExitCode, LocalUnavailable, SettingsInvalid
+from imagefleet.errors import SettingsInvalid, complain
+from imagefleet_worker.errors import LocalUnavailable
+from imagefleet_worker.exit_codes import ExitCode
 from imagefleet_worker.local import default_model, models, options
 from imagefleet_worker.local.commits import Commits
 from imagefleet_worker.local.data_folder import data_folder

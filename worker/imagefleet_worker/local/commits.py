@@ -7,8 +7,7 @@ from typing import Final
 
 import httpx
 
-from imagefleet.errors import reason_of
-from imagefleet_worker.errors import SettingsInvalid
+from imagefleet.errors import SettingsInvalid, reason_of
 
 _COMMIT: Final = re.compile("[0-9a-f]{40}")
 _MAIN: Final = "main"

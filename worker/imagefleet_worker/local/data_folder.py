@@ -6,7 +6,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-from imagefleet_worker.errors import SettingsInvalid
+from imagefleet.errors import SettingsInvalid
 
 
 @contextmanager

@@ -13,7 +13,8 @@ from pydantic_settings import BaseSettings
 
 from imagefleet.contract.queues import WEBHOOK_QUEUE
 from imagefleet.contract.validation_errors import describe_validation_error
-from imagefleet_worker.errors import LocalUnavailable, SettingsInvalid
+from imagefleet.errors import SettingsInvalid
+from imagefleet_worker.errors import LocalUnavailable
 from imagefleet_worker.hardware.discovery import DeviceSlot
 from imagefleet_worker.health import device_status
 from imagefleet_worker.local import webhook_secret

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from imagefleet_worker.errors import SettingsInvalid
+from imagefleet.errors import SettingsInvalid
 from imagefleet_worker.hardware.discovery import DeviceSlot, cuda_devices, default_slots
 from imagefleet_worker.local import default_model
 from imagefleet_worker.local.commits import Commits

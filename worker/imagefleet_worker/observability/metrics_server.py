@@ -6,8 +6,7 @@ from wsgiref.simple_server import WSGIServer
 
 from prometheus_client import make_wsgi_app, start_http_server
 
-from imagefleet.errors import reason_of
-from imagefleet_worker.errors import SettingsInvalid
+from imagefleet.errors import SettingsInvalid, reason_of
 from imagefleet_worker.observability.metrics import Metrics
 from imagefleet_worker.observability.queue_page import QueuePage
 from imagefleet_worker.settings import MetricsSettings

@@ -9,7 +9,7 @@ import structlog
 
 from imagefleet import tracing
 from imagefleet.contract.results import JobResult
-from imagefleet_worker.errors import SettingsInvalid
+from imagefleet.errors import SettingsInvalid
 from imagefleet_worker.settings import TracingSettings
 
 _PHASES = ("denoise", "decode", "encode", "upload")

@@ -9,7 +9,7 @@ from typing import NoReturn
 
 import structlog
 
-from imagefleet_worker.errors import ExitCode
+from imagefleet_worker.exit_codes import ExitCode
 from imagefleet_worker.health.heartbeat import Heartbeat
 from imagefleet_worker.jobs.running import RunningAttempts
 from imagefleet_worker.queue.leases import Leases

@@ -3,7 +3,7 @@
 import sys
 from typing import NoReturn
 
-from imagefleet_worker.errors import ExitCode
+from imagefleet_worker.exit_codes import ExitCode
 from imagefleet_worker.observability import logs
 
 

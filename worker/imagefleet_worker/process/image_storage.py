@@ -8,9 +8,8 @@ from typing import Final
 
 import redis
 
-from imagefleet.errors import reason_of
+from imagefleet.errors import SettingsInvalid, reason_of
 from imagefleet.store.keys import Keys
-from imagefleet_worker.errors import SettingsInvalid
 from imagefleet_worker.jobs.lease_guard import LeaseGuard
 from imagefleet_worker.jobs.render_counter import RenderCounter
 from imagefleet_worker.jobs.retrying_redis import RetryingRedis

@@ -10,7 +10,7 @@ from imagefleet.contract.queues import GENERATE_TASK, queue_for
 from imagefleet.store.keys import Keys
 from imagefleet_worker.diffusion.environment import restrict_huggingface
 from imagefleet_worker.diffusion.image_checker import load_checker
-from imagefleet_worker.errors import EXIT_CODES, ExitCode
+from imagefleet_worker.exit_codes import EXIT_CODES, ExitCode
 from imagefleet_worker.hardware.watchdog import Watchdog
 from imagefleet_worker.jobs.running import RunningAttempts
 from imagefleet_worker.observability.metrics_server import MetricsServer

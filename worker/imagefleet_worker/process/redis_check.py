@@ -8,7 +8,7 @@ import structlog
 from imagefleet.errors import reason_of
 from imagefleet.store.redis_refusals import explain
 from imagefleet.store.redis_url import mask_passwords
-from imagefleet_worker.errors import ExitCode
+from imagefleet_worker.exit_codes import ExitCode
 from imagefleet_worker.process.ending import end_process
 
 log = structlog.get_logger(__name__)

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from imagefleet.contract.queues import WEBHOOK_QUEUE, queue_for
+from imagefleet.errors import SettingsInvalid
 from imagefleet.store.redis_url import mask_passwords
-from imagefleet_worker.errors import SettingsInvalid
 from imagefleet_worker.supervision.requirements import INSTALL_WORKER
 
 _FLEET: Final = queue_for("")

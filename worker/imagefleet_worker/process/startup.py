@@ -13,7 +13,7 @@ from imagefleet_worker.diffusion.calibration_record import CalibrationRecords
 from imagefleet_worker.diffusion.defaults import check_defaults
 from imagefleet_worker.diffusion.engine import Engine
 from imagefleet_worker.diffusion.image_checker import ImageChecker
-from imagefleet_worker.errors import ExitCode
+from imagefleet_worker.exit_codes import ExitCode
 from imagefleet_worker.group.startup import open_leader
 from imagefleet_worker.hardware.watchdog import Watchdog
 from imagefleet_worker.jobs.image_maker import ImageMaker

@@ -22,7 +22,7 @@ from pydantic_settings import BaseSettings
 
 from imagefleet.contract.validation_errors import sentence_of
 from imagefleet.contract.variables import misspelt
-from imagefleet_worker.errors import SettingsInvalid
+from imagefleet.errors import SettingsInvalid
 from imagefleet_worker.settings.conflicts import conflicts, defaults_above_limits, missing_parts
 from imagefleet_worker.settings.engine import CudaGraphsMode, EngineMode, EngineSettings
 from imagefleet_worker.settings.group import GroupKind, GroupSettings

@@ -10,8 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from imagefleet.errors import reason_of
-from imagefleet_worker.errors import SettingsInvalid
+from imagefleet.errors import SettingsInvalid, reason_of
 from imagefleet_worker.settings import ProvenanceSettings
 
 if TYPE_CHECKING:

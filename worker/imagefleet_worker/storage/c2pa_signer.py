@@ -8,8 +8,8 @@ from typing import Any, Final
 from PIL import Image
 
 from imagefleet.contract.jobs import ImageFormat
-from imagefleet.errors import reason_of
-from imagefleet_worker.errors import SettingsInvalid, SigningFailed
+from imagefleet.errors import SettingsInvalid, reason_of
+from imagefleet_worker.errors import SigningFailed
 from imagefleet_worker.settings import ProvenanceSettings
 from imagefleet_worker.storage.c2pa_key import CERTIFICATE_FILE, KEY_FILE, C2paKey, read_key
 

@@ -11,9 +11,9 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError
 
 from imagefleet import __version__
-from imagefleet.errors import reason_of
+from imagefleet.errors import SettingsInvalid, reason_of
 from imagefleet.links.url_signer import SignedUrl, UrlSigner, region_of
-from imagefleet_worker.errors import SettingsInvalid, StorageRefused, StorageUnavailable
+from imagefleet_worker.errors import StorageRefused, StorageUnavailable
 from imagefleet_worker.settings import StorageSettings
 from imagefleet_worker.storage.s3_errors import LOST_RACE, MISSING, code_of, translating_errors
 from imagefleet_worker.storage.tries import no_check, with_tries

@@ -15,8 +15,8 @@ from typing import Final
 import structlog
 
 from imagefleet.contract.queues import WEBHOOK_QUEUE
-from imagefleet.errors import complain
-from imagefleet_worker.errors import ExitCode, SettingsInvalid
+from imagefleet.errors import SettingsInvalid, complain
+from imagefleet_worker.exit_codes import ExitCode
 from imagefleet_worker.hardware.discovery import DeviceSlot, parse_devices
 from imagefleet_worker.health import device_status
 from imagefleet_worker.observability import logs

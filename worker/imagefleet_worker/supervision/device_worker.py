@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import structlog
 
-from imagefleet_worker.errors import ExitCode
+from imagefleet_worker.exit_codes import ExitCode
 from imagefleet_worker.health import heartbeat_file, probes
 from imagefleet_worker.health.device_status import DeviceStatus
 from imagefleet_worker.health.heartbeat_file import Beat

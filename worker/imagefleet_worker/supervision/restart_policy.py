@@ -2,7 +2,7 @@
 
 from typing import Final, NamedTuple
 
-from imagefleet_worker.errors import ExitCode
+from imagefleet_worker.exit_codes import ExitCode
 from imagefleet_worker.settings import DevicesSettings
 
 #: After this many seconds of taking jobs, the next pause is the shortest again.

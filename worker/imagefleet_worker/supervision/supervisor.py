@@ -10,7 +10,7 @@ from typing import Final
 import structlog
 
 from imagefleet.errors import reason_of
-from imagefleet_worker.errors import ExitCode
+from imagefleet_worker.exit_codes import ExitCode
 from imagefleet_worker.health import device_status, heartbeat_file
 from imagefleet_worker.settings import DevicesSettings
 from imagefleet_worker.supervision.device_worker import DeviceWorker, LaunchOptions, WorkerEnd

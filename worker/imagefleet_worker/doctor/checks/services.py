@@ -9,10 +9,9 @@ from typing import Any, Final
 import httpx
 import redis
 
-from imagefleet.errors import reason_of
+from imagefleet.errors import SettingsInvalid, reason_of
 from imagefleet_worker.doctor.context import CheckContext
 from imagefleet_worker.doctor.outcome import CheckResult, failed, ok, warning
-from imagefleet_worker.errors import SettingsInvalid
 from imagefleet_worker.storage.bucket import PROBE
 
 
