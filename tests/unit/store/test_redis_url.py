@@ -8,7 +8,6 @@ from tests.support.command_line import run
 from imagefleet import Client
 from imagefleet.errors import SettingsInvalid
 from imagefleet.store.redis_url import check_url
-from imagefleet_worker.errors import SettingsInvalid as WorkerSettingsInvalid
 from imagefleet_worker.settings import Settings
 
 BAD = [
@@ -54,7 +53,7 @@ def test_a_bad_url_is_refused_without_showing_it(url: str, monkeypatch: pytest.M
 
     with pytest.raises(SettingsInvalid, match="IMAGEFLEET_REDIS_URL") as of_client:
         Client.from_env()
-    with pytest.raises(WorkerSettingsInvalid, match="IMAGEFLEET_REDIS_URL") as of_worker:
+    with pytest.raises(SettingsInvalid, match="IMAGEFLEET_REDIS_URL") as of_worker:
         Settings.load()
     command = run("queues")
 
