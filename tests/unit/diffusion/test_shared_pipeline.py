@@ -1,15 +1,18 @@
-"""Which pipelines may have CUDA graphs; nothing is computed here, so that no device is needed."""
+"""Which pipelines may have CUDA graphs, without a device for them, and which keep what their text encoders made."""
 
 from dataclasses import replace
 
 import pytest
 import torch
-from tests.support.models.engines import Engines
+from tests.support.models.engines import Engines, joined, pixels
 
+from imagefleet.contract.jobs import GenerationJob
 from imagefleet_worker.batching.cuda_graphs import CudaGraphs
 from imagefleet_worker.diffusion.pipeline_traits import inspect_pipeline
 from imagefleet_worker.diffusion.shared_pipeline import share_pipeline
 from imagefleet_worker.settings import EngineSettings, SpeedSettings
+
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # torch arrays in numpy
 
 
 def graphs_of(engines: Engines, *, changes_denoiser: bool = False, **settings: object) -> CudaGraphs | None:
@@ -36,3 +39,44 @@ def test_a_pipeline_that_changes_its_denoiser_within_a_call_has_no_graphs(engine
 @pytest.mark.parametrize("settings", [{"mode": "reproducible"}, {"cuda_graphs": "off"}])
 def test_the_settings_may_rule_graphs_out(engines: Engines, settings: dict[str, object]) -> None:
     assert graphs_of(engines, **settings) is None
+
+
+JOBS = [
+    GenerationJob(prompt="a red fox", seed=1, steps=2, width=64, height=64),
+    GenerationJob(prompt="a red fox", seed=2, steps=2, width=64, height=64, num_images=2),
+    GenerationJob(prompt="a tram", negative_prompt="rain", seed=3, steps=2, width=64, height=64),
+]
+
+
+@pytest.mark.parametrize(
+    ("family", "texts"),
+    [
+        ("sd", 4),  # two prompts, the empty negative one, and "rain"
+        ("sdxl", 2 * 3),  # does not encode the empty one
+        ("sd3", 3 * 4),
+        ("flux", 2 * 3),
+    ],
+)
+def test_texts_that_come_again_are_encoded_once_and_the_images_are_the_same(
+    engines: Engines, family: str, texts: int
+) -> None:
+    keeps, keeps_none = engines.tuned(family), engines.tuned(family, text_cache_mib=0)
+    for _ in range(2):
+        alone = [pixels(keeps_none, job) for job in JOBS]
+        for found in (joined(keeps, JOBS), [pixels(keeps, job) for job in JOBS]):
+            for image, expected in zip(found, alone, strict=True):
+                assert image.shape == expected.shape
+                assert abs(image - expected).max() <= 1
+
+    stats = keeps.stats()
+    assert stats["text_rows"] - stats["text_rows_reused"] == texts
+    assert keeps_none.stats()["text_rows"] == 0
+
+
+@pytest.mark.parametrize("settings", [{"mode": "off"}, {"mode": "reproducible"}, {"max_jobs": 1}])
+def test_without_mode_merge_no_text_is_kept(engines: Engines, settings: dict[str, object]) -> None:
+    engine = engines.tuned("sd", **settings)
+    for _ in range(2):
+        pixels(engine, JOBS[0])
+    assert engine.stats()["text_rows"] == 0
+    assert engine.shared.row_cache is None

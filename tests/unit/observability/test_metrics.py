@@ -29,6 +29,8 @@ NAMES = {
     "imagefleet_device_memory_bytes": "gauge",
     "imagefleet_forward_rows": "counter",
     "imagefleet_graph_replays": "counter",
+    "imagefleet_text_rows": "counter",
+    "imagefleet_text_rows_reused": "counter",
     "imagefleet_joining_refused": "gauge",
     "imagefleet_calls_left_behind": "counter",
     "imagefleet_forwards": "counter",
@@ -73,6 +75,8 @@ def metrics() -> Metrics:
             "busy_seconds": 2.5,
             "jobs": 1,
             "graph_replays": 7,
+            "text_rows": 9,
+            "text_rows_reused": 5,
             "joining_refused": 1.0,
             "left_behind_shape": 3.0,
             "left_behind_budget": 2.0,
@@ -122,6 +126,8 @@ def test_the_documentation_has_every_name() -> None:
 def test_the_page_says_whether_jobs_are_joined_and_why_calls_were_not(metrics: Metrics) -> None:
     assert value(metrics, "imagefleet_joining_refused") == 1
     assert value(metrics, "imagefleet_graph_replays_total") == 7
+    assert value(metrics, "imagefleet_text_rows_total") == 9
+    assert value(metrics, "imagefleet_text_rows_reused_total") == 5
     assert value(metrics, "imagefleet_calls_left_behind_total", reason="shape") == 3
     assert value(metrics, "imagefleet_calls_left_behind_total", reason="budget") == 2
 

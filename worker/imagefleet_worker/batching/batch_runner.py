@@ -71,6 +71,7 @@ class BatchRunner:
     ) -> Any:
         """The output of one run's call, as it came if that is possible."""
         is_plain = self._recorded is None and self._device.type == "cpu" and self.graphs is None
+        is_plain = is_plain and method.policy.row_cache is None
         rows = _rows_of(args, kwargs)
         if is_plain and rows <= most_rows:
             return self._run_plain(method, args, kwargs, rows)
@@ -80,7 +81,7 @@ class BatchRunner:
         except Unjoinable as reason:
             return self.run_unjoinable(method, args, kwargs, reason=reason)
         self._count(method, rows=rows, calls=1)
-        return self._in_parts(method, arguments, rows, most_rows=most_rows)
+        return self._output(method, arguments, rows, most_rows=most_rows)
 
     def run_unjoinable(
         self, method: "SharedMethod", args: tuple[Any, ...], kwargs: dict[str, Any], *, reason: Unjoinable
@@ -134,7 +135,7 @@ class BatchRunner:
             )
             pixels = max(call.run.pixels for call in calls)
             with first.state.active():
-                output = self._in_parts(method, arguments, sum(counts), most_rows=policy.budget.rows(pixels))
+                output = self._output(method, arguments, sum(counts), most_rows=policy.budget.rows(pixels))
             outputs = [output] if len(calls) == 1 else collation.split_output(output, counts)
         except BaseException as error:  # noqa: BLE001  # raised in the runs whose calls these are
             return error
@@ -142,6 +143,17 @@ class BatchRunner:
         for call, part in zip(calls, outputs, strict=True):
             call.output = part
         return None
+
+    def _output(self, method: "SharedMethod", arguments: Arguments, rows: int, *, most_rows: int) -> Any:
+        """The output of one call of *rows* rows; those that the method's cache knows are not computed."""
+        cache = method.policy.row_cache
+        if cache is None or self._recorded is not None:
+            return self._in_parts(method, arguments, rows, most_rows=most_rows)
+
+        def make(part: Arguments, count: int) -> Any:
+            return self._in_parts(method, part, count, most_rows=most_rows)
+
+        return cache.output(method, arguments, rows, make=make)
 
     def _in_parts(self, method: "SharedMethod", arguments: Arguments, rows: int, *, most_rows: int) -> Any:
         """The output of one call of *rows* rows: of one forward, or of several that are small enough or filled up."""

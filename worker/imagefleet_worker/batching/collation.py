@@ -44,7 +44,7 @@ class Binder:
         first = next(iter(arguments.values()), None)
         if not isinstance(first, torch.Tensor | list) or (isinstance(first, torch.Tensor) and not first.ndim):
             raise Unjoinable("the first argument has no rows")
-        rows = len(first)
+        rows = len(first) if isinstance(first, list) else first.shape[0]
         for name, value in arguments.items():
             if isinstance(value, torch.Tensor) and value.ndim <= 1 and name not in SHARED_INPUTS:
                 each = value.float() if name in _TIMES and not value.is_floating_point() else value

@@ -230,8 +230,9 @@ class Engine:
         """Counters since the start, and how many `jobs` are on the device now.
 
         `forwards` of the denoiser, the `calls` that they served and the `rows` in them; `busy_seconds`;
-        `graph_replays`; `joining_refused`, 1 if jobs must not be joined; and `left_behind_<reason>`, how often a
-        parked call stayed behind when a batch was made.
+        `graph_replays`; `text_rows` of the text encoders' calls and how many of them were `text_rows_reused`;
+        `joining_refused`, 1 if jobs must not be joined; and `left_behind_<reason>`, how often a parked call stayed
+        behind when a batch was made.
         """
         return {
             **self.shared.stats(),

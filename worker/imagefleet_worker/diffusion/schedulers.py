@@ -6,6 +6,8 @@ import json
 from functools import lru_cache
 from typing import Any, Final
 
+import torch
+
 from imagefleet.contract.jobs import GenerationJob
 from imagefleet.errors import reason_of
 from imagefleet_worker.diffusion.scheduler_options import check_options
@@ -39,8 +41,7 @@ class Schedulers:
             JobRejected: if it does not fit the model, or needs a package that is not installed.
         """
         unused = self._unused(job.scheduler, _options(job))
-        # Copies are made five times as fast as new ones, of some kinds a thousand times. Nobody writes into a config.
-        scheduler = copy.deepcopy(unused, {id(unused.config): unused.config})
+        scheduler = _copied(unused)
         is_for_flow = type(scheduler).__name__.startswith("FlowMatch")
         if self.keeps_tables_on_host and not is_for_flow and hasattr(scheduler, "set_timesteps"):
             scheduler.set_timesteps = _SetTimestepsOnHost(scheduler)
@@ -78,7 +79,7 @@ class Schedulers:
         unused = self._unused(name, options)
         if not hasattr(unused, "set_timesteps"):
             return steps
-        scheduler = copy.deepcopy(unused, {id(unused.config): unused.config})
+        scheduler = _copied(unused)
         needs_mu = getattr(scheduler.config, "use_dynamic_shifting", False)
         scheduler.set_timesteps(steps, **({"mu": 1.0} if needs_mu else {}))
         if name is not None or options != "{}":
@@ -108,6 +109,14 @@ class Schedulers:
         except JobRejected:
             return False
         return True
+
+
+def _copied(unused: Any) -> Any:
+    """A copy, which is made five times as fast as a new one, of some kinds a thousand times."""
+    done: dict[int, Any] = {id(unused.config): unused.config}  # nobody writes into a config
+    tables = [value for value in vars(unused).values() if isinstance(value, torch.Tensor)]
+    done.update({id(table): table.clone() for table in tables})  # as copy.deepcopy does it, in a tenth of the time
+    return copy.deepcopy(unused, done)
 
 
 class UseOfScheduler:

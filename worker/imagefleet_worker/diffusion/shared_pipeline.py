@@ -13,6 +13,7 @@ from imagefleet_worker.batching.cuda_graphs import CudaGraphs
 from imagefleet_worker.batching.device_loop import DeviceLoop
 from imagefleet_worker.batching.device_timer import DeviceTimer
 from imagefleet_worker.batching.graph_device import CudaDevice
+from imagefleet_worker.batching.row_cache import RowCache
 from imagefleet_worker.batching.run import RunState
 from imagefleet_worker.batching.shared_method import JoinPolicy, SharedMethod
 from imagefleet_worker.diffusion.inference_mode import grad_mode_for, is_plain
@@ -45,6 +46,8 @@ class SharedPipeline:
     why_alone: str
     #: Whether the decoder's and the text encoders' calls are joined as well.
     is_merged: bool
+    #: What the text encoders made of the last texts; None until `keep_texts`.
+    row_cache: RowCache | None = None
 
     @property
     def methods(self) -> list[SharedMethod]:
@@ -62,6 +65,8 @@ class SharedPipeline:
             "busy_seconds": self.timer.seconds,
             "jobs": self.admission.count(),
             "graph_replays": graphs.replays if graphs else 0,
+            "text_rows": self.row_cache.rows if self.row_cache else 0,
+            "text_rows_reused": self.row_cache.reused if self.row_cache else 0,
             **left_behind,
         }
 
@@ -72,6 +77,16 @@ class SharedPipeline:
             self.denoiser.policy.is_joined = self.most_jobs > 1
         for method in (*self.encoders, *self.decoders):
             method.policy.is_joined = self.is_merged
+
+    def keep_texts(self, most_bytes: int) -> None:
+        """From now on, keep up to *most_bytes* of what the text encoders made, if their calls may be joined.
+
+        Not before joining is proved: what an encoder made for a job alone would take the place of the joined one's.
+        """
+        if self.is_merged and most_bytes:
+            self.row_cache = RowCache(most_bytes)
+            for encoder in self.encoders:
+                encoder.policy.row_cache = self.row_cache
 
     def serve_one_at_a_time(self) -> None:
         """From now on, let each job have the device to itself."""

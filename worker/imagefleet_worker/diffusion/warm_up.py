@@ -101,6 +101,8 @@ class WarmUp:
             )
         if record.joining is None or not record.joining.is_proved:
             shared.serve_one_at_a_time()
+        else:
+            shared.keep_texts(self._engine.settings.text_cache_mib * 2**20)
         if record.joining is not None and not record.joining.is_proved:
             log.warning("jobs are made one at a time: joining is refused", reason=record.joining.reason)
 

@@ -43,6 +43,11 @@ class EngineSettings(BaseSettings):
         default=CudaGraphsMode.AUTO,
         description="auto: replay forwards of few rows, where launching them takes longer than the device does.",
     )
+    text_cache_mib: int = Field(
+        default=64,
+        ge=0,
+        description="MiB of the device's memory for what text encoders made of the last texts (mode merge); 0: none.",
+    )
     reproducible_rows: int = Field(default=8, ge=1, description="Rows that every forward is padded to.")
     job_timeout_s: float = Field(
         default=900, gt=0, description="Seconds without a step before the device counts as hung and the process ends."
