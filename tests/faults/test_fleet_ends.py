@@ -47,8 +47,8 @@ class BreakableWorkers:
     _workers: list[ChildProcess] = field(default_factory=list)
     _born: int = 0
 
-    def start(self) -> None:
-        """Start one more worker and do not wait."""
+    def start(self, **env_more: str) -> ChildProcess:
+        """Start one more worker, with more variables, and do not wait."""
         self._born += 1
         name = f"e{self._born}"
         env = {
@@ -57,12 +57,14 @@ class BreakableWorkers:
             "IMAGEFLEET_WORKER_DRAIN_S": str(DRAIN_S),
             "FAULTS_FORWARD_S": "0.02",
             "FAULTS_RAISE_FILE": str(self.orders(name)),
+            **env_more,
         }
         self._workers.append(
             self.fleet.start(
                 name, env=env, options=("-I", "tests.support.devices.slow_device,tests.support.devices.broken_device")
             )
         )
+        return self._workers[-1]
 
     def ready(self, count: int) -> list[ChildProcess]:
         """As many workers that take jobs."""
@@ -285,6 +287,30 @@ def test_jobs_that_are_given_back_are_there_while_redis_is_slow(workers: Breakab
         assert not any(job_id in message for job_id in jobs for message in held)
     assert [workers.client.result(job_id, timeout_s=60).status for job_id in jobs] == ["succeeded"] * 4
     assert other.is_running
+
+
+def test_two_ctrl_c_end_a_worker_while_redis_hangs(workers: BreakableWorkers) -> None:
+    """It does not wait for all the timeouts of all that it would say; others take its jobs when the lease runs out."""
+    worker = workers.start(IMAGEFLEET_REDIS_SOCKET_TIMEOUT_S="1")
+    workers.ready(2)
+    wait_until_ready(worker)
+    with alone(workers, worker):
+        jobs = [workers.begin(worker, steps=60) for _ in range(2)]
+        workers.fleet.redis.pause()
+        try:
+            start = time.monotonic()
+            worker.send(signal.SIGINT)
+            wait_until(lambda: "imagefleet: draining" in worker.output(), 10)
+            worker.send(signal.SIGINT)
+            assert worker.wait(20) == ExitCode.OK
+            ended_s = time.monotonic() - start
+        finally:
+            workers.fleet.redis.resume()
+    print(f"measured two Ctrl-C while Redis hangs, with timeouts of 1 s, until the process has ended: {ended_s:.1f} s")
+
+    assert ended_s < 5
+    assert "Redis did not take back all jobs within 2 s; other workers take them over later" in worker.output()
+    assert [workers.client.result(job_id, timeout_s=60).status for job_id in jobs] == ["succeeded"] * 2
 
 
 def test_a_drain_hands_back_at_once_what_has_not_begun(workers: BreakableWorkers) -> None:

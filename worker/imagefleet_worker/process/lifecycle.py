@@ -42,6 +42,8 @@ log = structlog.get_logger(__name__)
 
 #: The page of the metrics, the heartbeat and the registration must not wait long for Redis.
 _SHORT_TIMEOUT_S = 2
+#: A process that ends at once gives back its messages for as long as so many timeouts.
+_GIVE_BACK_TIMEOUTS = 2
 
 
 class WorkerProcess:
@@ -173,6 +175,7 @@ class WorkerProcess:
             attempts=self.attempts,
             heartbeat=self.heartbeat,
             seconds=self._settings.worker.drain_s,
+            give_back_s=_GIVE_BACK_TIMEOUTS * self._settings.redis.socket_timeout_s,
             unregister=self._unregister,
         )
 
