@@ -1,5 +1,6 @@
 """Which pipelines may have CUDA graphs, without a device for them, and which keep what their text encoders made."""
 
+import weakref
 from dataclasses import replace
 
 import pytest
@@ -8,6 +9,8 @@ from tests.support.models.engines import Engines, joined, pixels
 
 from imagefleet.contract.jobs import GenerationJob
 from imagefleet_worker.batching.cuda_graphs import CudaGraphs
+from imagefleet_worker.diffusion import warm_up
+from imagefleet_worker.diffusion.joining_proof import JoiningProof
 from imagefleet_worker.diffusion.pipeline_traits import inspect_pipeline
 from imagefleet_worker.diffusion.shared_pipeline import share_pipeline
 from imagefleet_worker.settings import EngineSettings, SpeedSettings
@@ -79,4 +82,31 @@ def test_without_mode_merge_no_text_is_kept(engines: Engines, settings: dict[str
     for _ in range(2):
         pixels(engine, JOBS[0])
     assert engine.stats()["text_rows"] == 0
-    assert engine.shared.row_cache is None
+    assert engine.shared.runner.row_cache is None
+
+
+def test_a_model_whose_joining_is_refused_keeps_no_text(engines: Engines, monkeypatch: pytest.MonkeyPatch) -> None:
+    refused = JoiningProof(is_proved=False, reason="a joined image differs")
+    monkeypatch.setattr(warm_up, "compare", lambda *_, **__: refused)
+    engine = engines.tuned("sd")
+    for _ in range(2):
+        pixels(engine, JOBS[0])
+    assert engine.joining == refused
+    assert engine.stats()["text_rows"] == 0
+
+
+def test_a_closed_engine_lets_go_of_its_texts(engines: Engines) -> None:
+    engine = engines.tuned("sd")
+    pixels(engine, JOBS[0])
+    kept = weakref.ref(engine.shared.runner.row_cache)
+    engine.close()
+    assert kept() is None
+
+
+def test_a_worker_that_tries_itself_encodes_its_texts_anew(engines: Engines) -> None:
+    engine = engines.tuned("sd")
+    for _ in range(2):
+        pixels(engine, JOBS[0])
+        engine.forget_texts()
+    stats = engine.stats()
+    assert (stats["text_rows"], stats["text_rows_reused"]) == (4, 0)

@@ -13,6 +13,7 @@ from imagefleet_worker.batching.batch import Call
 from imagefleet_worker.batching.collation import Arguments, Unjoinable
 from imagefleet_worker.batching.cuda_graphs import CudaGraphs
 from imagefleet_worker.batching.device_timer import DeviceTimer
+from imagefleet_worker.batching.row_cache import RowCache
 from imagefleet_worker.batching.run import RunState
 from imagefleet_worker.hardware.device_errors import is_fault, is_out_of_memory
 from imagefleet_worker.hardware.torch_device import free_memory
@@ -47,6 +48,8 @@ class BatchRunner:
     def __init__(self, device: torch.device, *, timer: DeviceTimer, graphs: CudaGraphs | None) -> None:
         self.counts = ForwardCounts()
         self.graphs = graphs
+        #: What methods that keep rows have made; None before joining is proved.
+        self.row_cache: RowCache | None = None
         self._device = device
         self._timer = timer
         self._recorded: list[RecordedCall] | None = None
@@ -71,7 +74,7 @@ class BatchRunner:
     ) -> Any:
         """The output of one run's call, as it came if that is possible."""
         is_plain = self._recorded is None and self._device.type == "cpu" and self.graphs is None
-        is_plain = is_plain and method.policy.row_cache is None
+        is_plain = is_plain and not method.policy.keeps_rows
         rows = _rows_of(args, kwargs)
         if is_plain and rows <= most_rows:
             return self._run_plain(method, args, kwargs, rows)
@@ -113,7 +116,7 @@ class BatchRunner:
         is_full = is_out_of_memory(error)
         del error  # its traceback holds the tensors of the joined forward
         if is_full:
-            free_memory()
+            self.free_memory()
         half = len(calls) // 2
         self.serve(calls[:half])
         self.serve(calls[half:])
@@ -124,6 +127,12 @@ class BatchRunner:
             if self.graphs is not None and method.state is RunState.DENOISING:
                 return self.graphs.run(method.function, arguments, rows)
             return method.function(**arguments)
+
+    def free_memory(self) -> None:
+        """Give back to the device what is kept for later calls."""
+        if self.row_cache is not None:
+            self.row_cache.clear()
+        free_memory()
 
     def _try(self, calls: Sequence[Call]) -> BaseException | None:
         first = calls[0]
@@ -146,14 +155,13 @@ class BatchRunner:
 
     def _output(self, method: "SharedMethod", arguments: Arguments, rows: int, *, most_rows: int) -> Any:
         """The output of one call of *rows* rows; those that the method's cache knows are not computed."""
-        cache = method.policy.row_cache
-        if cache is None or self._recorded is not None:
+        if self.row_cache is None or not method.policy.keeps_rows or self._recorded is not None:
             return self._in_parts(method, arguments, rows, most_rows=most_rows)
 
         def make(part: Arguments, count: int) -> Any:
             return self._in_parts(method, part, count, most_rows=most_rows)
 
-        return cache.output(method, arguments, rows, make=make)
+        return self.row_cache.output(method, arguments, rows, make=make)
 
     def _in_parts(self, method: "SharedMethod", arguments: Arguments, rows: int, *, most_rows: int) -> Any:
         """The output of one call of *rows* rows: of one forward, or of several that are small enough or filled up."""

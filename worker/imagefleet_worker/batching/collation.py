@@ -40,15 +40,18 @@ class Binder:
             Unjoinable: if the first argument has no rows.
         """
         named = {**dict(zip(self._names, args, strict=False)), **kwargs}
-        arguments = {name: named[name] for name in self._order(args, kwargs)}
-        first = next(iter(arguments.values()), None)
+        order = self._order(args, kwargs)
+        first = named[order[0]] if order else None
         if not isinstance(first, torch.Tensor | list) or (isinstance(first, torch.Tensor) and not first.ndim):
             raise Unjoinable("the first argument has no rows")
         rows = len(first) if isinstance(first, list) else first.shape[0]
-        for name, value in arguments.items():
+        arguments: Arguments = {}
+        for name in order:
+            value = named[name]
             if isinstance(value, torch.Tensor) and value.ndim <= 1 and name not in SHARED_INPUTS:
                 each = value.float() if name in _TIMES and not value.is_floating_point() else value
-                arguments[name] = each.expand(rows) if each.numel() == 1 else each
+                value = each.expand(rows) if each.numel() == 1 else each
+            arguments[name] = value
         return arguments, rows
 
     def _order(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[str, ...]:
@@ -150,7 +153,9 @@ def _add_to_key(
 ) -> None:
     for name, value in arguments.items():
         place = prefix + name
-        if isinstance(value, torch.Tensor):
+        if value is None:  # the most frequent one
+            key[place] = "None"
+        elif isinstance(value, torch.Tensor):
             if has_rows(value, rows, name=name):
                 key[place] = ("rows", value.shape[1:], value.dtype, value.device)
                 if name in SHARED_INPUTS:

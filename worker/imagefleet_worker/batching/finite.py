@@ -1,4 +1,4 @@
-"""Whether all values of a tensor are numbers, found on its own device without waiting for it."""
+"""Whether the values of a tensor are numbers, found on its own device without waiting for it."""
 
 import torch
 
@@ -11,3 +11,9 @@ def all_finite(tensor: torch.Tensor) -> torch.Tensor:
     """
     wide = None if tensor.dtype is torch.float64 else torch.float32
     return torch.isfinite(tensor.sum(dtype=wide))
+
+
+def finite_rows(tensor: torch.Tensor) -> torch.Tensor:
+    """As `all_finite`, for each row of *tensor*: (rows,)."""
+    wide = None if tensor.dtype is torch.float64 else torch.float32
+    return torch.isfinite(tensor.reshape(tensor.shape[0], -1).sum(1, dtype=wide))

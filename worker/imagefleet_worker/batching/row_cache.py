@@ -1,21 +1,28 @@
-"""The row cache: what a method made of the rows that it had last, so that equal rows are computed once.
+"""The row cache: what text encoders made of the texts that they had last, so that equal texts are encoded once.
 
-It is made for text encoders. Their rows are whole numbers that come from the host, a row's output depends on that row
-alone, and rows come again: every job of a model with guidance encodes the same empty negative prompt.
+A text's tokens are whole numbers that come from the host, what an encoder makes of them depends on nothing else, and
+texts come again: every job of a model with guidance encodes the same empty negative prompt.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import torch
 
 from imagefleet_worker.batching import collation
-from imagefleet_worker.batching.collation import Arguments, Unjoinable
-from imagefleet_worker.batching.finite import all_finite
+from imagefleet_worker.batching.collation import Arguments
+from imagefleet_worker.batching.finite import finite_rows
 from imagefleet_worker.batching.tensor_digests import value_of
 from imagefleet_worker.batching.torch_state import TorchState
+from imagefleet_worker.hardware.device_errors import is_out_of_memory
+
+#: Arguments whose rows are those of the call. Others may only seem so, such as position ids of (3, rows, tokens).
+_ROW_ARGUMENTS: Final = frozenset({"input_ids", "attention_mask", "token_type_ids"})
+_MOST_ROWS: Final = 256
+#: A row that takes a larger part of the memory would drive out all others.
+_LARGEST_PART: Final = 0.25
 
 
 class RowCache:
@@ -26,9 +33,9 @@ class RowCache:
 
     def __init__(self, most_bytes: int) -> None:
         self._most_bytes = most_bytes
-        self._without_rows: set[Hashable] = set()
         #: Rows that were asked for, and those of them that were not computed.
         self.rows = self.reused = 0
+        self._left_alone: set[Hashable] = set()
         self._kept: OrderedDict[Hashable, _Row] = OrderedDict()
         self._bytes = 0
 
@@ -39,36 +46,59 @@ class RowCache:
 
         *make* is called for the rows that are not known of *method*, each of them once, or not at all.
         """
-        keys = None if method in self._without_rows else _keys(method, arguments, rows)
+        keys = None if method in self._left_alone else _keys(method, arguments, rows)
         if keys is None:
             return make(arguments, rows)
-        known = {key: row for key in dict.fromkeys(keys) if (row := self._find(key)) is not None}
+        known = {key: row.output for key in dict.fromkeys(keys) if (row := self._find(key)) is not None}
         new: dict[Hashable, int] = {}
         for index, key in enumerate(keys):
             if key not in known:
                 new.setdefault(key, index)
-        made = None
         if new:
-            part = collation.collate(
-                [(collation.slice_rows(arguments, rows, start=i, stop=i + 1), 1) for i in new.values()]
-            )
-            made = make(part, len(new))
-            try:
-                outputs = collation.split_output(made, [1] * len(new))
-            except Unjoinable:
-                self._without_rows.add(method)
+            made = make(_rows_at(new.values(), arguments, rows), len(new))
+            outputs = self._split(method, made, new)
+            if outputs is None:
                 return made if len(new) == rows else make(arguments, rows)
-            fresh = {key: _Row.of(output) for key, output in zip(new, outputs, strict=True)}
-            known |= fresh
-            self._keep(fresh)
-        self.rows += rows
+            known |= outputs
+            self.rows += len(new)
+            if len(new) == rows:
+                return made
+        self.rows += rows - len(new)
         self.reused += rows - len(new)
-        if made is not None and list(new) == keys:
-            return made
         # Copies: pipelines may write into what an encoder gave them.
         if rows == 1:
-            return _copied(known[keys[0]].output)
-        return collation.join_outputs([known[key].output for key in keys], counts=[1] * rows)
+            return _copied(known[keys[0]])
+        return collation.join_outputs([known[key] for key in keys], counts=[1] * rows)
+
+    def clear(self) -> None:
+        """Forget all rows, to free memory or because they may be wrong."""
+        self._kept.clear()
+        self._bytes = 0
+
+    def _split(self, method: Hashable, made: Any, new: Iterable[Hashable]) -> dict[Hashable, Any] | None:
+        """The rows of *made*, which are kept as well; None if that cannot be done with the outputs of *method*."""
+        keys = list(new)
+        if not _is_of_tensors(made):
+            self._left_alone.add(method)
+            return None
+        try:
+            outputs = dict(zip(keys, collation.split_output(made, [1] * len(keys)), strict=True))
+            finite = _finite(made)
+        except Exception:  # noqa: BLE001  # an output of any class: what the model made is good all the same
+            self._left_alone.add(method)
+            return None
+        row_bytes = sum(tensor.nbytes for tensor in collation.tensors_in(made)) // len(keys)
+        if row_bytes > _LARGEST_PART * self._most_bytes:
+            self._left_alone.add(method)
+            return outputs
+        try:
+            for index, (key, output) in enumerate(outputs.items()):
+                self._keep(key, _Row(_copied(output), row_bytes, None if finite is None else finite[index]))
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            self.clear()
+        return outputs
 
     def _find(self, key: Hashable) -> "_Row | None":
         row = self._kept.get(key)
@@ -80,11 +110,10 @@ class RowCache:
         self._kept.move_to_end(key)
         return row
 
-    def _keep(self, rows: Mapping[Hashable, "_Row"]) -> None:
-        for key, row in rows.items():
-            self._kept[key] = row
-            self._bytes += row.bytes
-        while self._bytes > self._most_bytes:
+    def _keep(self, key: Hashable, row: "_Row") -> None:
+        self._kept[key] = row
+        self._bytes += row.bytes
+        while self._bytes > self._most_bytes or len(self._kept) > _MOST_ROWS:
             self._bytes -= self._kept.popitem(last=False)[1].bytes
 
 
@@ -95,46 +124,61 @@ class _Row:
     #: Whether its values are numbers, on the device: a device that failed once must not spoil all later jobs.
     finite: torch.Tensor | None
 
-    @classmethod
-    def of(cls, output: Any) -> "_Row":
-        """A copy of *output*: a view would keep the whole forward's output."""
-        copy = _copied(output)
-        tensors = collation.tensors_in(copy)
-        floats = [tensor for tensor in tensors if tensor.is_floating_point()]
-        finite = all_finite(floats[0]) if floats else None  # what is no number in one layer is none in the last
-        return cls(copy, sum(tensor.nbytes for tensor in tensors), finite)
-
     def is_good(self) -> bool:
         """Whether its values are numbers; waits for the device the first time."""
         if self.finite is not None:
-            if not bool(self.finite):
+            if not bool(_on_host(self.finite)):
                 return False
             self.finite = None
         return True
 
 
 def _keys(method: Hashable, arguments: Arguments, rows: int) -> list[Hashable] | None:
-    """What tells each row from all others, or None if that would take long; waits for the device."""
-    values = _row_values(arguments, rows)
-    if not values:
-        return None
-    key = collation.batch_key(arguments, rows, digest=value_of, is_exact=True)
-    shared = (method, TorchState.current(), tuple(key.items()))
-    return [(shared, row) for row in zip(*values, strict=True)]
-
-
-def _row_values(arguments: Arguments, rows: int) -> list[list[bytes]] | None:
-    """The bytes of the rows of each argument that has some; None if one is not of whole numbers."""
+    """What tells each row from all others, or None if the rows cannot be told; waits for the device."""
     values: list[list[bytes]] = []
     for name, value in arguments.items():
-        if not isinstance(value, torch.Tensor):
-            if isinstance(value, dict) or collation.has_rows(value, rows, name=name):
+        if isinstance(value, torch.Tensor):
+            if name not in _ROW_ARGUMENTS or value.ndim != 2 or value.shape[0] != rows or value.is_floating_point():  # noqa: PLR2004  # rows, tokens
                 return None
-        elif collation.has_rows(value, rows, name=name):
-            if value.is_floating_point() or value.is_complex():  # embeddings or pictures
-                return None
-            values.append([row.tobytes() for row in value.cpu().numpy()])
-    return values
+            values.append([row.tobytes() for row in _on_host(value).numpy()])
+        elif isinstance(value, dict) or collation.has_rows(value, rows, name=name):
+            return None
+    if not values or not rows:
+        return None
+    shared = collation.batch_key(arguments, rows, digest=value_of, is_exact=True)
+    same = (method, TorchState.current(), tuple(shared.items()))
+    return [(same, row) for row in zip(*values, strict=True)]
+
+
+def _rows_at(indices: Iterable[int], arguments: Arguments, rows: int) -> Arguments:
+    """The call with only the rows at *indices*."""
+    places = list(indices)
+    if len(places) == rows:
+        return arguments
+    return collation.collate([(collation.slice_rows(arguments, rows, start=i, stop=i + 1), 1) for i in places])
+
+
+def _on_host(tensor: torch.Tensor) -> torch.Tensor:
+    if tensor.is_cuda:  # the thread sleeps; a copy would spin, on a processor that jobs encode images with
+        done = torch.cuda.Event(blocking=True)
+        done.record()
+        done.synchronize()
+    return tensor.cpu()
+
+
+def _finite(made: Any) -> torch.Tensor | None:
+    """For each row whether all values of all its tensors are numbers, on the device; None if none has fractions."""
+    flags = [finite_rows(tensor) for tensor in collation.tensors_in(made) if tensor.is_floating_point()]
+    return torch.stack(flags).all(0) if flags else None
+
+
+def _is_of_tensors(output: Any) -> bool:
+    """Whether copying the tensors of *output*, and making its tuples and mappings anew, copies all of it."""
+    if isinstance(output, Mapping):
+        return all(map(_is_of_tensors, output.values()))
+    if isinstance(output, tuple):
+        return all(map(_is_of_tensors, output))
+    return not isinstance(output, list)
 
 
 def _copied(output: Any) -> Any:
@@ -142,6 +186,6 @@ def _copied(output: Any) -> Any:
         return output.clone()
     if isinstance(output, Mapping):
         return type(output)(**{name: _copied(value) for name, value in output.items()})
-    if isinstance(output, tuple | list):
+    if isinstance(output, tuple):
         return type(output)(_copied(value) for value in output)
     return output

@@ -10,7 +10,6 @@ from imagefleet_worker.batching.batch import TORCH_STATE, BatchKey, Call
 from imagefleet_worker.batching.batch_runner import BatchRunner
 from imagefleet_worker.batching.budget import BatchBudget, unlimited
 from imagefleet_worker.batching.collation import Arguments, Unjoinable
-from imagefleet_worker.batching.row_cache import RowCache
 from imagefleet_worker.batching.run import DeviceRun, RunState
 from imagefleet_worker.batching.torch_state import TorchState
 
@@ -42,12 +41,12 @@ class JoinPolicy:
     is_joined: bool
     #: Every forward is filled up to this many rows, so that a row's values do not depend on the number of rows.
     fixed_rows: int | None = None
-    #: Keeps what the method made of its last rows.
-    row_cache: RowCache | None = None
+    #: Whether what the method made of its last rows is kept, for calls with equal ones.
+    keeps_rows: bool = False
 
     def forbid_joining(self) -> None:
         """From now on, make each call as it comes."""
-        self.is_joined, self.fixed_rows, self.row_cache, self.budget = False, None, None, unlimited()
+        self.is_joined, self.fixed_rows, self.keeps_rows, self.budget = False, None, False, unlimited()
 
 
 class SharedMethod:

@@ -27,13 +27,7 @@ from imagefleet_worker.diffusion.strict_jobs import refuse_if_strict, tell_or_re
 from imagefleet_worker.diffusion.warm_up import WarmUp
 from imagefleet_worker.diffusion.warning_finder import WarningFinder
 from imagefleet_worker.errors import JobRejected, OutOfMemory
-from imagefleet_worker.hardware.torch_device import (
-    choose_device,
-    choose_dtype,
-    describe_device,
-    free_memory,
-    memory_bytes,
-)
+from imagefleet_worker.hardware.torch_device import choose_device, choose_dtype, describe_device, memory_bytes
 from imagefleet_worker.settings import EngineSettings, GroupSettings, ModelSettings, SpeedSettings
 
 _NO_SPEED_SETTINGS = SpeedSettings.model_construct()
@@ -198,7 +192,7 @@ class Engine:
         if not self.is_image_by_image:
             with suppress(OutOfMemory):
                 return render(seeds)
-            self.shared.loop.call(free_memory)
+            self.shared.loop.call(self.shared.runner.free_memory)
         return [image for one in seeds for image in render([one])]
 
     def render_together(self, jobs: Sequence[GenerationJob]) -> list[list[Image.Image]]:
@@ -223,6 +217,10 @@ class Engine:
         """Call *function* whenever `has_capacity` may have become true; by the device loop, so it must be quick."""
         self._on_capacity = function
 
+    def forget_texts(self) -> None:
+        """Encode the next texts anew: a sick device may have made what is kept."""
+        self.shared.loop.call(self.shared.runner.free_memory)
+
     def _announce_capacity(self) -> None:
         self._on_capacity()
 
@@ -245,5 +243,5 @@ class Engine:
 
     def close(self) -> None:
         """End the thread that owns the device, and give the pipeline's modules their own methods back."""
-        self.shared.loop.close()
+        self.shared.close()
         self._tokenizers.close()

@@ -46,8 +46,6 @@ class SharedPipeline:
     why_alone: str
     #: Whether the decoder's and the text encoders' calls are joined as well.
     is_merged: bool
-    #: What the text encoders made of the last texts; None until `keep_texts`.
-    row_cache: RowCache | None = None
 
     @property
     def methods(self) -> list[SharedMethod]:
@@ -56,7 +54,7 @@ class SharedPipeline:
 
     def stats(self) -> dict[str, float]:
         """The counters of `Engine.stats`."""
-        counts, graphs = self.runner.counts, self.runner.graphs
+        counts, graphs, texts = self.runner.counts, self.runner.graphs, self.runner.row_cache
         left_behind = {f"left_behind_{reason}": float(n) for reason, n in self.loop.left_behind.copy().items()}
         return {
             "forwards": counts.forwards,
@@ -65,8 +63,8 @@ class SharedPipeline:
             "busy_seconds": self.timer.seconds,
             "jobs": self.admission.count(),
             "graph_replays": graphs.replays if graphs else 0,
-            "text_rows": self.row_cache.rows if self.row_cache else 0,
-            "text_rows_reused": self.row_cache.reused if self.row_cache else 0,
+            "text_rows": texts.rows if texts else 0,
+            "text_rows_reused": texts.reused if texts else 0,
             **left_behind,
         }
 
@@ -84,15 +82,20 @@ class SharedPipeline:
         Not before joining is proved: what an encoder made for a job alone would take the place of the joined one's.
         """
         if self.is_merged and most_bytes:
-            self.row_cache = RowCache(most_bytes)
+            self.runner.row_cache = RowCache(most_bytes)
             for encoder in self.encoders:
-                encoder.policy.row_cache = self.row_cache
+                encoder.policy.keeps_rows = True
 
     def serve_one_at_a_time(self) -> None:
         """From now on, let each job have the device to itself."""
         self.admission.limit = 1
         for method in self.methods:
             method.policy.is_joined = False
+
+    def close(self) -> None:
+        """End the loop, give the modules their own methods back, and let go of the device's memory."""
+        self.loop.close()
+        self.runner.graphs = self.runner.row_cache = None
 
 
 def share_pipeline(

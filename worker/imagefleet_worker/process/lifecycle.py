@@ -42,8 +42,8 @@ log = structlog.get_logger(__name__)
 
 #: The page of the metrics, the heartbeat and the registration must not wait long for Redis.
 _SHORT_TIMEOUT_S = 2
-#: A process that ends at once gives back its messages for as long as so many timeouts.
-_GIVE_BACK_TIMEOUTS = 2
+#: A process that ends at once waits for Redis for so many timeouts, with each message.
+_MOST_TIMEOUTS = 2
 
 
 class WorkerProcess:
@@ -175,7 +175,7 @@ class WorkerProcess:
             attempts=self.attempts,
             heartbeat=self.heartbeat,
             seconds=self._settings.worker.drain_s,
-            give_back_s=_GIVE_BACK_TIMEOUTS * self._settings.redis.socket_timeout_s,
+            most_silence_s=_MOST_TIMEOUTS * self._settings.redis.socket_timeout_s,
             unregister=self._unregister,
         )
 
@@ -185,8 +185,8 @@ class WorkerProcess:
         return self._engine.has_capacity(coming=coming.jobs, concurrency_limit=coming.concurrency_limit)
 
     def _unregister(self) -> None:
+        self._engine.stop()  # first: the other ranks of a device group should end well, whatever Redis does
         self._registration.stop()
-        self._engine.stop()
 
     def _start_heartbeat(self) -> None:
         try:

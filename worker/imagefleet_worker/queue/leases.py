@@ -114,11 +114,7 @@ class Leases:
                 return None
 
     def note_job(self, token: str, job_id: str) -> bool:
-        """Record the job of *token*: the next renewal reports if somebody has canceled it.
-
-        Returns:
-            False if `give_back_waiting` came first: then its caller must give this one back.
-        """
+        """Record the job of *token*, so that renewals report a cancel; False: give it back, as `give_back_waiting`."""
         return self._held.note_job(token, job_id)
 
     def note_begun(self, token: str) -> None:
@@ -182,22 +178,31 @@ class Leases:
             command = claims.postpone(self._keys, token=token, owner=self.owner, due_in_s=due_in_s, message=message)
             self._backlog.send(command)
 
-    def give_back_all(self, *, on_taken: Callable[[], None] = lambda: None) -> int:
+    def give_back_all(
+        self, *, on_taken: Callable[[], None] = lambda: None, on_returned: Callable[[], None] = lambda: None
+    ) -> int:
         """Put back all messages, before the process ends, and return their number.
 
         *on_taken* is called when nothing that a job does can end its claim any more: now its thread may hear of it.
+        *on_returned* is called after each message.
         """
         with self._giving_back:
             for token, message in reversed(self._returning.items()):  # of whom this call in a signal handler interrupts
                 self._return(token, message)
-            return self.give_back_in_order(self._held.tokens(), on_taken=on_taken)
+                on_returned()
+            return self.give_back_in_order(self._held.tokens(), on_taken=on_taken, on_returned=on_returned)
 
     def give_back_waiting(self) -> int:
         """Put back the messages whose tasks no thread runs, before the process ends, and return their number."""
         return self.give_back_in_order(self._held.take_waiting(_CLAIM_S))
 
     def give_back_in_order(
-        self, tokens: Iterable[str], *, message: str = "", on_taken: Callable[[], None] = lambda: None
+        self,
+        tokens: Iterable[str],
+        *,
+        message: str = "",
+        on_taken: Callable[[], None] = lambda: None,
+        on_returned: Callable[[], None] = lambda: None,
     ) -> int:
         """Put back the messages of *tokens*, so that the first one comes first again, and return their number.
 
@@ -209,6 +214,7 @@ class Leases:
             for token in reversed(taken):  # each goes to the front
                 self._return(token, message)
                 self._returning.pop(token, None)
+                on_returned()
         return len(taken)
 
     def _take(self, token: str, message: str) -> bool:
