@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 import torch
+from tests.support.waiting import wait_until
 
+from imagefleet_worker.batching import device_loop
 from imagefleet_worker.batching.admission import Admission
 from imagefleet_worker.batching.batch import Apart
 from imagefleet_worker.batching.batch_runner import BatchRunner
@@ -126,6 +128,45 @@ def test_equal_jobs_that_come_together_share_every_forward(make_device: Any) -> 
         run.result()
     assert device.module.rows == [16] * 5
     assert device.runner.counts.calls == 40
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A device that had nothing to do waits for a minute for each next run: who waits without need, fails the test."""
+    monkeypatch.setattr(device_loop, "_COMPANY_S", 60)
+
+
+@pytest.mark.usefixtures("patient")
+@pytest.mark.timeout(30)
+def test_runs_that_come_in_a_burst_share_the_first_forward(make_device: Any) -> None:
+    """From threads of their own, one after the other; no longer than there is room."""
+    device = make_device(limit=3)
+    runs = [device.run(lambda _run, i=i: [device.double(i) for _ in range(2)]) for i in range(3)]
+    for run in runs:
+        assert device.module.rows == []
+        device.loop.submit([run])
+        wait_until(lambda run=run: run.state >= RunState.DENOISING, 10)
+    for run in runs:
+        run.result()
+    assert device.module.rows == [6, 6]
+
+
+@pytest.mark.usefixtures("patient")
+@pytest.mark.timeout(30)
+def test_a_device_that_works_waits_for_nobody(make_device: Any) -> None:
+    device = make_device(limit=3)
+    two_more = [device.run(lambda _run: device.double(1)) for _ in range(2)]
+
+    def work(_run: DeviceRun) -> None:
+        device.double(1)
+        device.double(2)
+
+    device.loop.submit([device.run(lambda _run: device.double(5)) for _ in range(2)] + [longer := device.run(work)])
+    longer.result()
+    assert device.module.rows == [6, 2]
+    alone = make_device(limit=1)
+    alone.loop.submit(two_more[:1])
+    two_more[0].result()
 
 
 def test_a_newcomer_joins_at_the_next_step(make_device: Any) -> None:
@@ -348,3 +389,40 @@ def test_jobs_of_many_threads_find_the_device_warm() -> None:
     assert len({thread for thread, _ in module.planned}) == 1
     assert {rows for _, rows in module.planned} <= {2, 4, 6, 8}
     assert time.monotonic() - started < 16 * 0.3, "as slow as a thread for each job"
+
+
+class LanguageModel(torch.nn.Module):
+    """An encoder of prompts that is a language model: it keeps what it was told of its cache."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: list[bool | None] = []
+
+    def forward(
+        self, input_ids: torch.Tensor, past_key_values: object = None, *, use_cache: bool | None = None
+    ) -> torch.Tensor:
+        """As many rows."""
+        self.told.append(use_cache)
+        return input_ids
+
+
+@pytest.mark.parametrize(
+    ("is_joined", "options", "told"),
+    [
+        (True, {}, False),
+        (True, {"use_cache": True}, True),
+        (True, {"past_key_values": object()}, None),
+        (False, {}, None),
+    ],
+)
+def test_a_language_model_makes_no_cache_where_texts_are_joined(
+    make_device: Any, *, is_joined: bool, options: dict[str, Any], told: bool | None
+) -> None:
+    """Its rows could not be told. Who writes on with the model, and who is alone by decision, gets what it asks for."""
+    device, model = make_device(), LanguageModel()
+    policy = JoinPolicy(device.budget, is_joined=is_joined)
+    device.loop.share(model, "forward", state=RunState.ENCODING, policy=policy)
+    run = device.run(lambda _run: model(torch.tensor([[1]]), **options))
+    device.loop.submit([run])
+    assert run.result().tolist() == [[1]]
+    assert model.told == [told]

@@ -58,6 +58,8 @@ JOBS = [
         ("sdxl", 2 * 3),  # does not encode the empty one
         ("sd3", 3 * 4),
         ("flux", 2 * 3),
+        ("z-image", 4),  # language models
+        ("qwen-image", 4),
     ],
 )
 def test_texts_that_come_again_are_encoded_once_and_the_images_are_the_same(

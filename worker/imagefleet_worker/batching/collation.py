@@ -30,6 +30,10 @@ class Binder:
         self._names = tuple(self._signature.parameters)
         self._orders: dict[tuple[int, tuple[str, ...]], tuple[str, ...]] = {}
 
+    def takes(self, name: str) -> bool:
+        """Whether the function has an argument *name*."""
+        return name in self._names
+
     def bind(self, args: tuple[Any, ...], *, kwargs: dict[str, Any]) -> tuple[Arguments, int]:
         """The arguments by name, in the function's order, and the number of rows.
 

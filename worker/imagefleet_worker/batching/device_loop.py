@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import greenlet
 import structlog
@@ -25,6 +25,9 @@ from imagefleet_worker.batching.shared_method import JoinPolicy, SharedMethod
 from imagefleet_worker.batching.torch_state import TorchState
 
 log = structlog.get_logger(__name__)
+
+#: How long a device that had nothing to do waits for each next run of a burst, in seconds.
+_COMPANY_S: Final = 0.0005
 T = TypeVar("T")
 
 
@@ -60,6 +63,8 @@ class DeviceLoop:
         self._live: dict[DeviceRun, greenlet.greenlet] = {}
         self._thread = threading.Thread(target=self._main, name="device-loop", daemon=True)
         self._is_closing = False
+        #: How many more runs may be waited for before the first forward of a device that had nothing to do.
+        self._waits_left = 0
         self._hub: Any = None
 
     def share(self, owner: Any, name: str, *, state: RunState, policy: JoinPolicy) -> SharedMethod:
@@ -112,8 +117,8 @@ class DeviceLoop:
         return current.device_run if isinstance(current, _RunGreenlet) and current.parent is self._hub else None
 
     def is_alone(self, run: DeviceRun) -> bool:
-        """Whether no other run is on the device or could begin."""
-        return len(self._live) == 1 and run in self._live and self._inbox.empty()
+        """Whether no other run is on the device, could begin, or is waited for."""
+        return len(self._live) == 1 and run in self._live and self._inbox.empty() and not self._waits_left
 
     def park(self, calls: list[Call]) -> None:
         """Let the other runs go on until all *calls*, which are of one run, have an output or an error."""
@@ -146,13 +151,27 @@ class DeviceLoop:
         self._take_in()
         admitted = self.admission.admit()
         if admitted:
+            if not self._live:
+                self._waits_left = self.admission.limit - len(admitted)
             self._live |= {run: _RunGreenlet(self._work, self._hub, run) for run in admitted}
             for run in admitted:
                 self._resume(run)
+        elif self._parked and self._waits_left:
+            self._wait_for_company()
         elif self._parked:
             self._serve_next()
         elif not self._is_closing:  # nothing to do
             self._inbox.get()()
+
+    def _wait_for_company(self) -> None:
+        """Wait a moment for one more of the runs that come in a burst: the first forward would serve one alone."""
+        try:
+            function = self._inbox.get(timeout=_COMPANY_S)
+        except queue.Empty:
+            self._waits_left = 0
+        else:
+            self._waits_left -= 1
+            function()
 
     def _take_in(self) -> None:
         while not self._is_closing:

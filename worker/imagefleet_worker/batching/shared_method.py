@@ -3,7 +3,7 @@
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from imagefleet_worker.batching import collation
 from imagefleet_worker.batching.batch import TORCH_STATE, BatchKey, Call
@@ -12,6 +12,10 @@ from imagefleet_worker.batching.budget import BatchBudget, unlimited
 from imagefleet_worker.batching.collation import Arguments, Unjoinable
 from imagefleet_worker.batching.run import DeviceRun, RunState
 from imagefleet_worker.batching.torch_state import TorchState
+
+#: A language model that encodes a prompt would hand out its keys and values for the next word, which nobody asks for,
+#: in an object whose rows cannot be told.
+_USE_CACHE: Final = "use_cache"
 
 
 class Parking(Protocol):
@@ -64,6 +68,7 @@ class SharedMethod:
         self._owner = owner
         self._own = vars(owner).get(name)  # put there by offload and the like
         self._binder = collation.Binder(self.function)
+        self._may_cache = state is RunState.ENCODING and self._binder.takes(_USE_CACHE)
 
         @functools.wraps(self.function)  # libraries look what it takes
         def shared(*args: Any, **kwargs: Any) -> Any:
@@ -89,6 +94,8 @@ class SharedMethod:
         if self.state is RunState.DENOISING and run.on_call is not None:
             run.on_call()
         policy = self.policy
+        if self._may_cache and policy.is_joined and kwargs.get("past_key_values") is None:
+            kwargs = {_USE_CACHE: False, **kwargs}
         if (not policy.is_joined or self._loop.is_alone(run)) and policy.fixed_rows is None:
             output = self._runner.run_alone(self, args, kwargs, most_rows=policy.budget.rows(run.pixels))
         else:
