@@ -41,16 +41,37 @@ class Encoder:
         assert output["pooled"].tolist() == [float(sum(text)) for text in texts]
         return output
 
+    def learn(self, *texts: list[int], **options: Any) -> None:
+        """Let the cache keep what is made of *texts*: it does so with those that come twice."""
+        twice = options | {k: v.repeat(2, 1) for k, v in options.items() if isinstance(v, torch.Tensor)}
+        self.encode(*texts, *texts, **twice)
+
 
 def test_equal_rows_of_one_call_and_of_later_calls_are_computed_once() -> None:
     encoder = Encoder()
-    encoder.encode([1, 7], [2, 7], [1, 7])
+    encoder.encode([1, 7], [2, 7], [1, 7], [2, 7])
     encoder.encode([2, 7], [3, 7], [3, 7], [1, 7])
     encoder.encode([3, 7])
     encoder.encode([1, 8])
 
     assert encoder.calls == [[[1, 7], [2, 7]], [[3, 7]], [[1, 8]]]
-    assert (encoder.cache.rows, encoder.cache.reused) == (9, 5)
+    assert (encoder.cache.rows, encoder.cache.reused) == (10, 6)
+
+
+def test_a_row_is_kept_when_it_comes_the_second_time() -> None:
+    """Most prompts never come again; those that do need not come soon, but within 1,024 others."""
+    encoder = Encoder()
+    for _ in range(4):
+        encoder.encode([1, 7])
+    assert encoder.calls == [[[1, 7]], [[1, 7]]]
+    encoder.encode([2, 7])
+    for token in range(10, 10 + 1023):
+        encoder.encode([token, 0])
+    for _ in range(2):
+        encoder.encode([2, 7])
+        encoder.encode([10, 0])
+    assert encoder.calls[-2:] == [[[2, 7]], [[10, 0]]]
+    assert len(encoder.calls) == 2 + 1 + 1023 + 2
 
 
 @pytest.mark.parametrize(
@@ -66,7 +87,9 @@ def test_equal_rows_of_one_call_and_of_later_calls_are_computed_once() -> None:
 def test_what_else_a_call_depends_on_keeps_its_rows_apart(one: dict[str, Any], other: dict[str, Any]) -> None:
     """Another text encoder, another value of an option or of a mask."""
     encoder = Encoder()
-    for options in (one, other, one, other):
+    for options in (one, other):
+        encoder.learn([1, 7], **options)
+    for options in (one, other):
         encoder.encode([1, 7], **options)
     assert len(encoder.calls) == 2
 
@@ -81,7 +104,7 @@ def test_a_call_within_autocast_has_rows_of_its_own() -> None:
 
 def test_who_writes_into_an_output_spoils_no_other() -> None:
     encoder = Encoder()
-    for texts in ([[1, 7]], [[1, 7]], [[1, 7], [1, 7]], [[1, 7], [4, 4]]):
+    for texts in ([[1, 7], [1, 7]], [[1, 7]], [[1, 7], [4, 4], [4, 4]]):
         output = encoder.encode(*texts)
         output["hidden"][0].fill_(-1)
         output["pooled"].zero_()
@@ -91,14 +114,14 @@ def test_who_writes_into_an_output_spoils_no_other() -> None:
 
 def test_the_rows_that_were_used_last_are_kept_within_the_bytes() -> None:
     encoder = Encoder(RowCache(4 * ROW_BYTES + 1))
-    encoder.encode([1, 0], [2, 0], [3, 0], [4, 0])
+    encoder.learn([1, 0], [2, 0], [3, 0], [4, 0])
     encoder.encode([1, 0], [3, 0], [4, 0])
-    encoder.encode([5, 0])  # in place of 2
+    encoder.learn([5, 0])  # in place of 2
     encoder.encode([1, 0], [3, 0], [4, 0], [5, 0])
     assert len(encoder.calls) == 2
     encoder.encode([2, 0])
     assert encoder.calls[-1] == [[2, 0]]
-    encoder.encode(*([token, 0] for token in range(11, 17)))  # more than it may keep
+    encoder.learn(*([token, 0] for token in range(11, 17)))  # more than it may keep
     encoder.encode([13, 0], [14, 0], [15, 0], [16, 0])
     assert len(encoder.calls) == 4
 
@@ -113,8 +136,8 @@ def test_rows_with_values_that_are_no_numbers_are_not_kept(place: str) -> None:
         (output["hidden"][0] if place == "hidden" else output["pooled"])[0] = float("nan")
         return output
 
-    arguments = {"input_ids": torch.tensor([[1, 7], [2, 7]]), "return_dict": True}
-    encoder.cache.output("encoder", arguments, 2, make=make_badly)
+    arguments = {"input_ids": torch.tensor([[1, 7], [2, 7]] * 2), "return_dict": True}
+    encoder.cache.output("encoder", arguments, 4, make=make_badly)
     encoder.encode([1, 7], [2, 7])
     encoder.encode([1, 7], [2, 7])
     assert encoder.calls == [[[1, 7], [2, 7]], [[1, 7]]]
@@ -160,7 +183,7 @@ def test_a_call_of_new_rows_is_made_as_it_came() -> None:
 
 def test_a_row_that_would_drive_out_the_others_is_not_kept_and_its_method_left_alone() -> None:
     encoder = Encoder(RowCache(4 * ROW_BYTES))
-    encoder.encode([1, 7], [2, 7])
+    encoder.learn([1, 7], [2, 7])
 
     def large(arguments: dict[str, Any], rows: int) -> torch.Tensor:
         calls.append(rows)
@@ -177,15 +200,15 @@ def test_a_row_that_would_drive_out_the_others_is_not_kept_and_its_method_left_a
 
 def test_a_device_without_room_for_the_copies_fails_no_job(monkeypatch: pytest.MonkeyPatch) -> None:
     encoder = Encoder()
-    encoder.encode([3, 7])
+    encoder.learn([3, 7])
 
     def full(_: Any) -> Any:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     with monkeypatch.context() as patch:
         patch.setattr(row_cache, "_copied", full)
-        encoder.encode([1, 7], [2, 7])
-    encoder.encode([1, 7], [3, 7])
+        encoder.learn([1, 7], [2, 7])
+    encoder.learn([1, 7], [3, 7])
     encoder.encode([1, 7], [3, 7])
     assert encoder.calls == [[[3, 7]], [[1, 7], [2, 7]], [[1, 7], [3, 7]]]
 
@@ -194,7 +217,7 @@ def test_no_more_than_256_rows_are_kept() -> None:
     """So that a worker has all the memory that it will have after so many prompts."""
     encoder = Encoder()
     for token in range(1, 258):
-        encoder.encode([token, 0])
+        encoder.learn([token, 0])
     encoder.encode([257, 0], [2, 0])
     assert len(encoder.calls) == 257
     encoder.encode([1, 0])
@@ -259,15 +282,15 @@ def test_a_call_that_is_recorded_for_a_measurement_is_made_in_any_case() -> None
     runner.row_cache = RowCache(2**20)
 
     def call() -> None:
-        runner.run_alone(method, (torch.tensor([[1]]),), {}, most_rows=8)  # pyright: ignore[reportArgumentType]
+        runner.run_alone(method, (torch.tensor([[1], [1]]),), {}, most_rows=8)  # pyright: ignore[reportArgumentType]
 
     call()
     call()
     assert method.calls == [1]
     with runner.recording() as recorded:
         call()
-    assert method.calls == [1, 1]
-    assert [each.rows for each in recorded] == [1]
+    assert method.calls == [1, 2]
+    assert [each.rows for each in recorded] == [2]
     runner.free_memory()
     call()
-    assert method.calls == [1, 1, 1]
+    assert method.calls == [1, 2, 1]
