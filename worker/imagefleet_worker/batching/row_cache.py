@@ -5,7 +5,7 @@ texts come again: every job of a model with guidance encodes the same empty nega
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -21,7 +21,7 @@ from imagefleet_worker.hardware.device_errors import is_out_of_memory
 #: Arguments whose rows are those of the call. Others may only seem so, such as position ids of (3, rows, tokens).
 _ROW_ARGUMENTS: Final = frozenset({"input_ids", "attention_mask", "token_type_ids"})
 _MOST_ROWS: Final = 256
-#: Rows that were computed once, and would be kept the second time: most prompts never come again.
+#: Rows of earlier calls, which are kept if they come again: most prompts never do.
 _MOST_SEEN: Final = 1024
 #: A row that takes a larger part of the memory would drive out all others.
 _LARGEST_PART: Final = 0.25
@@ -48,7 +48,7 @@ class RowCache:
         """What *make*, called with arguments and their number of rows, would return for this call of *rows* rows.
 
         *make* is called for the rows that are not known of *method*, each of them once, or not at all. A row is kept
-        when it comes the second time.
+        when it comes in a second call.
         """
         keys = None if method in self._left_alone else _keys(method, arguments, rows)
         if keys is None:
@@ -60,7 +60,7 @@ class RowCache:
                 new.setdefault(key, index)
         if new:
             made = make(_rows_at(new.values(), arguments, rows), len(new))
-            outputs = self._split(method, made, keys, new)
+            outputs = self._split(method, made, new)
             if outputs is None:
                 return made if len(new) == rows else make(arguments, rows)
             known |= outputs
@@ -79,20 +79,15 @@ class RowCache:
         self._kept.clear()
         self._bytes = 0
 
-    def _split(
-        self, method: Hashable, made: Any, keys: Sequence[Hashable], new: Iterable[Hashable]
-    ) -> dict[Hashable, Any] | None:
-        """The rows of *made* by their keys; None if the outputs of *method* cannot be split. Some are kept as well.
-
-        *new* are those of *keys*, the call's, that were made.
-        """
-        new = list(new)
+    def _split(self, method: Hashable, made: Any, keys: Iterable[Hashable]) -> dict[Hashable, Any] | None:
+        """The rows of *made* by their *keys*, some of which are kept; None if those of *method* cannot be split."""
+        new = list(keys)
         if not _is_of_tensors(made):
             self._left_alone.add(method)
             return None
         try:
             outputs = dict(zip(new, collation.split_output(made, [1] * len(new)), strict=True))
-            again = [index for index, key in enumerate(new) if self._comes_again(key, keys)]
+            again = [index for index, key in enumerate(new) if self._comes_again(key)]
             finite = _finite(made) if again else None
         except Exception:  # noqa: BLE001  # an output of any class: what the model made is good all the same
             self._left_alone.add(method)
@@ -111,10 +106,10 @@ class RowCache:
             self.clear()
         return outputs
 
-    def _comes_again(self, key: Hashable, keys: Sequence[Hashable]) -> bool:
-        """Whether *key*, one of *keys* of a call, was seen before, or is there twice."""
+    def _comes_again(self, key: Hashable) -> bool:
+        """Whether *key* was in an earlier call; the images of one job all have its prompt."""
         mark = hash(key)
-        is_known = mark in self._seen or keys.count(key) > 1
+        is_known = mark in self._seen
         self._seen[mark] = None
         if len(self._seen) > _MOST_SEEN:
             self._seen.popitem(last=False)
