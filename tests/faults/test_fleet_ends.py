@@ -309,7 +309,7 @@ def test_two_ctrl_c_end_a_worker_while_redis_hangs(workers: BreakableWorkers) ->
     print(f"measured two Ctrl-C while Redis hangs, with timeouts of 1 s, until the process has ended: {ended_s:.1f} s")
 
     assert ended_s < 5
-    assert "Redis did not take back all jobs within 2 s; other workers take them over later" in worker.output()
+    assert "Redis did not take back all jobs; other workers take them over when the leases run out" in worker.output()
     assert [workers.client.result(job_id, timeout_s=60).status for job_id in jobs] == ["succeeded"] * 2
 
 

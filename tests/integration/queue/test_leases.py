@@ -402,6 +402,32 @@ def test_a_signal_in_the_middle_of_giving_back_gives_back_all(
     assert waiting(raw) == ["one", "two", "three"]
 
 
+def test_what_redis_could_not_take_is_sent_before_the_process_ends(
+    raw: "redis.Redis", make_leases: MakeLeases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Redis was away for a moment: the end that is kept holds up all that come behind it."""
+    push(raw, "one", "two", "three")
+    leases = make_leases()
+    first, *_ = (claim(leases) for _ in range(3))
+    execute = DeferredCommands._execute
+
+    def away(_: DeferredCommands, _command: Command) -> None:
+        raise redis.ConnectionError("away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(DeferredCommands, "_execute", away)
+        leases.ack(first)
+        assert leases.ends_unsent() == 1
+        leases.give_back_all()
+        assert leases.ends_unsent() == 3
+    assert DeferredCommands._execute is execute
+
+    leases.give_back_all()
+
+    assert (leases.ends_sent(), leases.ends_unsent()) == (3, 0)
+    assert waiting(raw) == ["two", "three"]
+
+
 def test_a_postponed_message_waits_outside_of_its_list_and_comes_back(
     raw: "redis.Redis", make_leases: MakeLeases
 ) -> None:

@@ -169,6 +169,24 @@ def test_a_device_that_works_waits_for_nobody(make_device: Any) -> None:
     two_more[0].result()
 
 
+@pytest.mark.usefixtures("patient")
+@pytest.mark.timeout(30)
+def test_a_run_that_admits_no_other_waits_for_nobody(make_device: Any) -> None:
+    """Such as an exclusive one, also if it comes in a burst."""
+    device = make_device(limit=3)
+    exclusive = device.run(lambda _run: device.double(1), concurrency_limit=1)
+    device.loop.submit([exclusive])
+    exclusive.result()
+    first = device.run(lambda _run: device.double(2))
+    device.loop.submit([first])
+    wait_until(lambda: first.state is RunState.DENOISING, 10)
+    last = device.run(lambda _run: device.double(9), concurrency_limit=1)
+    device.loop.submit([last])
+    for run in (first, last):
+        run.result()
+    assert device.module.rows == [2, 2, 2]
+
+
 def test_a_newcomer_joins_at_the_next_step(make_device: Any) -> None:
     device = make_device()
     newcomer = device.run(lambda _run: [device.double(7) for _ in range(3)])

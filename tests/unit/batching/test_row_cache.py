@@ -184,7 +184,7 @@ def test_a_call_of_new_rows_is_made_as_it_came() -> None:
     assert output["pooled"] is made[0]["pooled"]
 
 
-def test_a_row_that_would_drive_out_the_others_is_not_kept_and_its_method_left_alone() -> None:
+def test_a_row_that_would_drive_out_the_others_is_not_kept() -> None:
     encoder = Encoder(RowCache(4 * ROW_BYTES))
     encoder.learn([1, 7], [2, 7])
 
@@ -196,7 +196,7 @@ def test_a_row_that_would_drive_out_the_others_is_not_kept_and_its_method_left_a
     for _ in range(2):
         output = encoder.cache.output("language model", {"input_ids": torch.tensor([[5], [5]])}, 2, make=large)
         assert output.tolist() == [[5] * ROW_BYTES] * 2
-    assert calls == [1, 2]
+    assert calls == [1, 1]
     encoder.encode([1, 7], [2, 7])
     assert encoder.calls == []
 

@@ -82,6 +82,11 @@ class Admission:
             before = [run.cost for run in (*self._waiting, *(run for run in self._present if not run.is_ending))]
             return self._fits([*before, *[cost] * coming], cost)
 
+    def places(self, *, beside: Sequence[DeviceRun]) -> int:
+        """How many more runs the limits would let in *beside* these, which have begun; the budget may allow fewer."""
+        own = self._limit_of(beside)
+        return max(0, (self.limit if own is None else min(self.limit, own)) - len(beside))
+
     def count(self) -> int:
         """The number of runs on the device."""
         with self._lock:

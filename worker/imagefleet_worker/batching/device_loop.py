@@ -63,7 +63,7 @@ class DeviceLoop:
         self._live: dict[DeviceRun, greenlet.greenlet] = {}
         self._thread = threading.Thread(target=self._main, name="device-loop", daemon=True)
         self._is_closing = False
-        #: How many more runs may be waited for before the first forward of a device that had nothing to do.
+        #: How many more runs are waited for before the first forward of a device that had nothing to do.
         self._waits_left = 0
         self._hub: Any = None
 
@@ -149,19 +149,26 @@ class DeviceLoop:
     def _turn(self) -> None:
         """Take in what has come, let runs begin, or serve the oldest calls that go together."""
         self._take_in()
-        admitted = self.admission.admit()
-        if admitted:
-            if not self._live:
-                self._waits_left = self.admission.limit - len(admitted)
-            self._live |= {run: _RunGreenlet(self._work, self._hub, run) for run in admitted}
-            for run in admitted:
-                self._resume(run)
-        elif self._parked and self._waits_left:
+        if self._begin_runs():
+            return
+        if self._parked and self._waits_left:
             self._wait_for_company()
         elif self._parked:
             self._serve_next()
         elif not self._is_closing:  # nothing to do
             self._inbox.get()()
+
+    def _begin_runs(self) -> bool:
+        """Let the runs begin that may, each until it parks or ends; whether there were any."""
+        admitted = self.admission.admit()
+        if not admitted:
+            return False
+        if self._waits_left or not self._live:
+            self._waits_left = self.admission.places(beside=[*self._live, *admitted])
+        self._live |= {run: _RunGreenlet(self._work, self._hub, run) for run in admitted}
+        for run in admitted:
+            self._resume(run)
+        return True
 
     def _wait_for_company(self) -> None:
         """Wait a moment for one more of the runs that come in a burst: the first forward would serve one alone."""
@@ -170,8 +177,9 @@ class DeviceLoop:
         except queue.Empty:
             self._waits_left = 0
         else:
-            self._waits_left -= 1
             function()
+            if not self._begin_runs():
+                self._waits_left = 0
 
     def _take_in(self) -> None:
         while not self._is_closing:

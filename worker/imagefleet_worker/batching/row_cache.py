@@ -1,4 +1,4 @@
-"""The row cache: what text encoders made of the texts that they had last, so that equal texts are encoded once.
+"""The row cache: what text encoders made of texts that come again, so that equal texts are not encoded each time.
 
 A text's tokens are whole numbers that come from the host, what an encoder makes of them depends on nothing else, and
 texts come again: every job of a model with guidance encodes the same empty negative prompt.
@@ -16,7 +16,7 @@ from imagefleet_worker.batching.collation import Arguments
 from imagefleet_worker.batching.finite import finite_rows
 from imagefleet_worker.batching.tensor_digests import value_of
 from imagefleet_worker.batching.torch_state import TorchState
-from imagefleet_worker.hardware.device_errors import is_out_of_memory
+from imagefleet_worker.hardware.device_errors import is_fault
 
 #: Arguments whose rows are those of the call. Others may only seem so, such as position ids of (3, rows, tokens).
 _ROW_ARGUMENTS: Final = frozenset({"input_ids", "attention_mask", "token_type_ids"})
@@ -87,23 +87,22 @@ class RowCache:
             return None
         try:
             outputs = dict(zip(new, collation.split_output(made, [1] * len(new)), strict=True))
-            again = [index for index, key in enumerate(new) if self._comes_again(key)]
-            finite = _finite(made) if again else None
         except Exception:  # noqa: BLE001  # an output of any class: what the model made is good all the same
             self._left_alone.add(method)
             return None
+        again = [index for index, key in enumerate(new) if self._comes_again(key)]
         row_bytes = sum(tensor.nbytes for tensor in collation.tensors_in(made)) // len(new)
-        if row_bytes > _LARGEST_PART * self._most_bytes:
-            self._left_alone.add(method)
+        if not again or row_bytes > _LARGEST_PART * self._most_bytes:
             return outputs
         try:
+            finite = _finite(made)
             for index in again:
                 row = _Row(_copied(outputs[new[index]]), row_bytes, None if finite is None else finite[index])
                 self._keep(new[index], row)
         except Exception as error:
-            if not is_out_of_memory(error):
+            if is_fault(error):
                 raise
-            self.clear()
+            self.clear()  # no memory for it, or a class that cannot be made anew
         return outputs
 
     def _comes_again(self, key: Hashable) -> bool:
@@ -111,6 +110,7 @@ class RowCache:
         mark = hash(key)
         is_known = mark in self._seen
         self._seen[mark] = None
+        self._seen.move_to_end(mark)
         if len(self._seen) > _MOST_SEEN:
             self._seen.popitem(last=False)
         return is_known

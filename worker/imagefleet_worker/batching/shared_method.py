@@ -95,7 +95,7 @@ class SharedMethod:
             run.on_call()
         policy = self.policy
         if self._may_cache and policy.is_joined and kwargs.get("past_key_values") is None:
-            kwargs = {_USE_CACHE: False, **kwargs}
+            kwargs.setdefault(_USE_CACHE, False)
         if (not policy.is_joined or self._loop.is_alone(run)) and policy.fixed_rows is None:
             output = self._runner.run_alone(self, args, kwargs, most_rows=policy.budget.rows(run.pixels))
         else:

@@ -77,7 +77,7 @@ class SharedPipeline:
             method.policy.is_joined = self.is_merged
 
     def keep_texts(self, most_bytes: int) -> None:
-        """From now on, keep up to *most_bytes* of what the text encoders made, if their calls may be joined.
+        """From now on, keep up to *most_bytes* of what the text encoders make, if their calls may be joined.
 
         Not before joining is proved: what an encoder made for a job alone would take the place of the joined one's.
         """

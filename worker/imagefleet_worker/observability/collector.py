@@ -21,7 +21,7 @@ _ENGINE = {
     "imagefleet_forwards": ("forwards", "Forwards of the denoiser; each may serve several jobs."),
     "imagefleet_forward_rows": ("rows", "Rows in those forwards, without padding."),
     "imagefleet_graph_replays": ("graph_replays", "Forwards that were replayed from a CUDA graph."),
-    "imagefleet_text_rows": ("text_rows", "Texts that the text encoders were given, in mode merge."),
+    "imagefleet_text_rows": ("text_rows", "Texts whose encodings may be kept, once for each text encoder."),
     "imagefleet_text_rows_reused": ("text_rows_reused", "Texts of those that were known, and not encoded again."),
 }
 

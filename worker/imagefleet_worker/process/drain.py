@@ -28,8 +28,8 @@ class Drain:
     heartbeat: Heartbeat
     #: How long running jobs may go on, in seconds.
     seconds: float
-    #: How long `give_back` may take for one message, in seconds: a command to a Redis that hangs fails only after
-    #: several timeouts.
+    #: How long Redis may take nothing while `give_back` runs, in seconds: a command to a Redis that hangs fails only
+    #: after several timeouts.
     most_silence_s: float
     #: Removes the process from the registry of workers; called before this module ends the process.
     unregister: Callable[[], None]
@@ -40,16 +40,32 @@ class Drain:
 
     def give_back(self, *, code: ExitCode = ExitCode.OK, sentence: str = "") -> NoReturn:
         """Give back every message, and end the process now with *code*, and a *sentence* if something is wrong."""
-        silence = _Silence(self.most_silence_s, code=code, sentence=sentence)
+        watching = threading.Thread(target=self._end_at_silence, args=(code, sentence), name="drain-end", daemon=True)
+        with contextlib.suppress(RuntimeError):  # no more threads: then without it
+            watching.start()
         self.leases.stop_claiming()
-        count = self.leases.give_back_all(on_taken=self.attempts.mark_all_lost, on_returned=silence.broken)
-        silence.are_given_back = True
-        silence.broken()
+        count = self.leases.give_back_all(on_taken=self.attempts.mark_all_lost)
         log.warning("gave back what was running", jobs=count)
         self.unregister()
-        with contextlib.suppress(OSError, ValueError):  # whoever read it may be gone
+        with contextlib.suppress(OSError, ValueError, RuntimeError):  # its reader may be gone; a signal handler flushes
             sys.stderr.flush()
-        _end(code, sentence)
+        self._end(code, sentence)
+
+    def _end_at_silence(self, code: ExitCode, sentence: str) -> None:
+        """End the process when Redis has taken nothing for `most_silence_s` to twice as long."""
+        heard = -1
+        while heard != (heard := self.leases.ends_sent()):
+            threading.Event().wait(self.most_silence_s)
+        self._end(code, sentence)
+
+    def _end(self, code: ExitCode, sentence: str) -> NoReturn:
+        late = "Redis did not take back all jobs; other workers take them over when the leases run out"
+        sentences = [sentence, late if self.leases.ends_unsent() or self.leases.count() else ""]
+        try:
+            if said := "; ".join(filter(None, sentences)):
+                _write(said)
+        finally:
+            os._exit(code)
 
     def _run(self) -> None:
         ends_at = time.monotonic() + self.seconds
@@ -64,37 +80,6 @@ class Drain:
         log.info("draining", running=running, gave_back=waiting, seconds=self.seconds)
         if not self.attempts.wait_until_idle(ends_at - time.monotonic()):
             self.give_back()
-
-
-class _Silence:
-    """Ends the process with *code* if nothing has broken the silence for *seconds*: Redis hangs."""
-
-    def __init__(self, seconds: float, *, code: ExitCode, sentence: str) -> None:
-        self.are_given_back = False
-        self._seconds, self._code, self._sentence = seconds, code, sentence
-        self._broken = threading.Event()
-        thread = threading.Thread(target=self._watch, name="drain-silence", daemon=True)
-        with contextlib.suppress(RuntimeError):  # no more threads: then without it
-            thread.start()
-
-    def broken(self) -> None:
-        """Redis has taken something: count anew."""
-        self._broken.set()
-
-    def _watch(self) -> None:
-        while self._broken.wait(self._seconds):
-            self._broken.clear()
-        late = f"Redis did not take back all jobs within {self._seconds:g} s; other workers take them over later"
-        sentences = [self._sentence, "" if self.are_given_back else late]
-        _end(self._code, "; ".join(filter(None, sentences)))
-
-
-def _end(code: ExitCode, sentence: str) -> NoReturn:
-    try:
-        if sentence:
-            _write(sentence)
-    finally:
-        os._exit(code)
 
 
 def _write(sentence: str) -> None:

@@ -42,8 +42,6 @@ log = structlog.get_logger(__name__)
 
 #: The page of the metrics, the heartbeat and the registration must not wait long for Redis.
 _SHORT_TIMEOUT_S = 2
-#: A process that ends at once waits for Redis for so many timeouts, with each message.
-_MOST_TIMEOUTS = 2
 
 
 class WorkerProcess:
@@ -175,7 +173,7 @@ class WorkerProcess:
             attempts=self.attempts,
             heartbeat=self.heartbeat,
             seconds=self._settings.worker.drain_s,
-            most_silence_s=_MOST_TIMEOUTS * self._settings.redis.socket_timeout_s,
+            most_silence_s=self._settings.redis.socket_timeout_s,
             unregister=self._unregister,
         )
 

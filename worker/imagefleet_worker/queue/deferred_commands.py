@@ -27,8 +27,16 @@ class DeferredCommands:
 
     def __init__(self, client: "redis.Redis") -> None:
         self._client = client
-        self._lock = threading.RLock()  # a signal handler may send while its thread holds the lock
+        #: How many commands Redis has taken.
+        self.sent = 0
+        # A signal handler may send while its thread holds a lock.
+        self._lock = threading.RLock()
+        self._catching_up = threading.RLock()
         self._unsent: deque[Command] = deque()
+
+    def __len__(self) -> int:
+        """The number of commands that are kept."""
+        return len(self._unsent)
 
     def send(self, command: Command) -> None:
         """Send *command* now, or keep it for `catch_up`."""
@@ -49,10 +57,13 @@ class DeferredCommands:
         Raises:
             redis.RedisError: if Redis still cannot take them; the rest is kept.
         """
-        while self._unsent:
-            self._execute(self._unsent[0])
-            with self._lock:
-                self._unsent.popleft()
+        with self._catching_up:
+            while self._unsent:
+                command = self._unsent[0]
+                self._execute(command)
+                with self._lock:
+                    if self._unsent and self._unsent[0] is command:  # a signal handler may have sent it again
+                        self._unsent.popleft()
 
     def _execute(self, command: Command) -> None:
         try:
@@ -61,6 +72,7 @@ class DeferredCommands:
             if _passes(error):
                 raise
             log.exception("redis refuses the end of a claim for good; the lease of its message runs out")
+        self.sent += 1
 
 
 def _passes(error: redis.ResponseError) -> bool:

@@ -4,6 +4,7 @@ A thread renews the leases. So a job may take any time, and the jobs of a dead w
 the duration of a lease.
 """
 
+import contextlib
 import threading
 import uuid
 from collections.abc import Callable, Iterable
@@ -118,7 +119,7 @@ class Leases:
         return self._held.note_job(token, job_id)
 
     def note_begun(self, token: str) -> None:
-        """Record that a thread runs the task of *token*: from now on `give_back_waiting` leaves it alone."""
+        """Record that a thread runs the task of *token*: `give_back_waiting` leaves it alone."""
         self._held.note_begun(token)
 
     def started(self, token: str) -> StartedAttempt | None:
@@ -178,43 +179,40 @@ class Leases:
             command = claims.postpone(self._keys, token=token, owner=self.owner, due_in_s=due_in_s, message=message)
             self._backlog.send(command)
 
-    def give_back_all(
-        self, *, on_taken: Callable[[], None] = lambda: None, on_returned: Callable[[], None] = lambda: None
-    ) -> int:
+    def give_back_all(self, *, on_taken: Callable[[], None] = lambda: None) -> int:
         """Put back all messages, before the process ends, and return their number.
 
         *on_taken* is called when nothing that a job does can end its claim any more: now its thread may hear of it.
-        *on_returned* is called after each message.
         """
         with self._giving_back:
-            for token, message in reversed(self._returning.items()):  # of whom this call in a signal handler interrupts
-                self._return(token, message)
-                on_returned()
-            return self.give_back_in_order(self._held.tokens(), on_taken=on_taken, on_returned=on_returned)
+            for token in reversed([*self._returning]):  # of whom this call in a signal handler interrupts
+                self._return(token)
+            count = self.give_back_in_order(self._held.tokens(), on_taken=on_taken)
+        with contextlib.suppress(redis.RedisError):
+            self._backlog.catch_up()
+        return count
+
+    def ends_sent(self) -> int:
+        """How many ends of claims Redis has taken."""
+        return self._backlog.sent
+
+    def ends_unsent(self) -> int:
+        """How many it has not taken yet."""
+        return len(self._backlog) + len(self._returning)
 
     def give_back_waiting(self) -> int:
         """Put back the messages whose tasks no thread runs, before the process ends, and return their number."""
         return self.give_back_in_order(self._held.take_waiting(_CLAIM_S))
 
     def give_back_in_order(
-        self,
-        tokens: Iterable[str],
-        *,
-        message: str = "",
-        on_taken: Callable[[], None] = lambda: None,
-        on_returned: Callable[[], None] = lambda: None,
+        self, tokens: Iterable[str], *, message: str = "", on_taken: Callable[[], None] = lambda: None
     ) -> int:
-        """Put back the messages of *tokens*, so that the first one comes first again, and return their number.
-
-        The others are as `give_back` and `give_back_all` have them.
-        """
+        """As `give_back` and `give_back_all`, of *tokens*, so that the first one comes first again; their number."""
         with self._giving_back:
             taken = [token for token in tokens if self._take(token, message)]
             on_taken()
             for token in reversed(taken):  # each goes to the front
-                self._return(token, message)
-                self._returning.pop(token, None)
-                on_returned()
+                self._return(token)
         return len(taken)
 
     def _take(self, token: str, message: str) -> bool:
@@ -225,8 +223,10 @@ class Leases:
         del self._returning[token]
         return False
 
-    def _return(self, token: str, message: str) -> None:
+    def _return(self, token: str) -> None:
+        message = self._returning.get(token, "")
         self._backlog.send(claims.give_back(self._keys, token=token, owner=self.owner, message=message))
+        self._returning.pop(token, None)
 
     def begun(self) -> int:
         """The number of messages whose tasks a thread runs."""

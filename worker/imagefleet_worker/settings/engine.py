@@ -46,7 +46,7 @@ class EngineSettings(BaseSettings):
     text_cache_mib: int = Field(
         default=64,
         ge=0,
-        description="MiB of the device's memory for what text encoders made of the last texts (mode merge); 0: none.",
+        description="MiB of the device's memory for encoded texts that come again, in mode merge; 0: none.",
     )
     reproducible_rows: int = Field(default=8, ge=1, description="Rows that every forward is padded to.")
     job_timeout_s: float = Field(
