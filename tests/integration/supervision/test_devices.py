@@ -135,8 +135,8 @@ def test_signal_drains_all(fleet: Fleet, supervisor: SupervisorProcess) -> None:
     supervisor.wait_for("cpu0", "ready")
     with fleet.client() as client:
         ids = client.submit_many([{"prompt": f"owl {index}", "steps": 40} for index in range(2)])
-        wait_until(lambda: any(client.status(job_id) == "running" for job_id in ids), 30)
-        taken = [job_id for job_id in ids if client.status(job_id) != "queued"]
+        wait_until(lambda: any(client.get(job_id).progress for job_id in ids), 30)
+        taken = [job_id for job_id in ids if client.get(job_id).progress]  # claimed is not begun: that goes back
 
         supervisor.child.send(signal.SIGTERM)
 
