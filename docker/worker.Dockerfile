@@ -31,7 +31,7 @@ RUN --mount=type=cache,target=/root/.cache/pip --mount=type=secret,id=pip,target
  && /opt/imagefleet/bin/pip uninstall -y imagefleet
 
 # Our own code, in a folder and so in a layer of its own: a new version moves some megabytes, not gigabytes.
-# RECORD is for pip, which is in no image, and neither is `imagefleet up`, which needs servers and a demo model.
+# RECORD is for pip, which is in no image. Nor is `imagefleet up` (.dockerignore): it needs servers and a demo model.
 FROM light-packages AS code
 COPY README.md LICENSE ./
 COPY producer producer

@@ -73,8 +73,8 @@ class BatchRunner:
         self, method: "SharedMethod", args: tuple[Any, ...], kwargs: dict[str, Any], *, most_rows: int
     ) -> Any:
         """The output of one run's call, as it came if that is possible."""
-        is_plain = self._recorded is None and self._device.type == "cpu" and self.graphs is None
-        is_plain = is_plain and not method.policy.keeps_rows
+        is_recorded, is_kept = self._recorded is not None, method.policy.keeps_rows
+        is_plain = self._device.type == "cpu" and self.graphs is None and not is_recorded and not is_kept
         rows = _rows_of(args, kwargs)
         if is_plain and rows <= most_rows:
             return self._run_plain(method, args, kwargs, rows)

@@ -7,7 +7,6 @@ for the job that goes on, and switch it off in the middle of that job.
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, Self
 
 import torch
@@ -17,7 +16,6 @@ _C: Any = torch._C  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
 _count_modes, _mode_at = _C._len_torch_function_stack, _C._get_function_stack_at  # noqa: SLF001
 _pop_mode, _push_mode = _C._pop_torch_function_stack, _C._push_on_torch_function_stack  # noqa: SLF001
 _AUTOCAST_DEVICES = ("cpu", "cuda", "mps")
-_NO_AUTOCAST = tuple((False, None) for _ in _AUTOCAST_DEVICES)
 _SDP = torch.backends.cuda  # the switches of scaled_dot_product_attention are there, for the CPU as well
 
 
@@ -37,27 +35,25 @@ class TorchState:
     def current(cls) -> Self:
         """The state of this thread now."""
         enabled = [torch.is_autocast_enabled(device) for device in _AUTOCAST_DEVICES]
-        autocast = _NO_AUTOCAST
-        if any(enabled):
-            autocast = tuple(
+        modes: tuple[Any, ...] = ()
+        if count := _count_modes():
+            modes = tuple(_mode_at(i) for i in range(count))
+        return cls(
+            is_inference=torch.is_inference_mode_enabled(),
+            is_grad_enabled=torch.is_grad_enabled(),
+            autocast=tuple(
                 (is_on, torch.get_autocast_dtype(device) if is_on else None)
                 for device, is_on in zip(_AUTOCAST_DEVICES, enabled, strict=True)
-            )
-        modes = tuple([_mode_at(i) for i in range(_count_modes())])
-        make: Any = cls if modes else _known
-        return make(  # type: ignore[no-any-return]
-            torch.is_inference_mode_enabled(),
-            torch.is_grad_enabled(),
-            autocast,
-            torch.is_autocast_cache_enabled(),
-            torch.get_default_dtype(),
-            (
+            ),
+            is_autocast_cached=torch.is_autocast_cache_enabled(),
+            default_dtype=torch.get_default_dtype(),
+            attention_kernels=(
                 _SDP.flash_sdp_enabled(),
                 _SDP.mem_efficient_sdp_enabled(),
                 _SDP.math_sdp_enabled(),
                 _SDP.cudnn_sdp_enabled(),
             ),
-            modes,
+            function_modes=modes,
         )
 
     @contextmanager
@@ -80,10 +76,6 @@ class TorchState:
             yield
         finally:
             _apply(before)
-
-
-#: Asked for at each call of a denoiser: a state that was seen before is found, and compared, in less time.
-_known = lru_cache(64)(TorchState)
 
 
 def _apply(state: TorchState) -> None:

@@ -115,7 +115,7 @@ def _copied(unused: Any) -> Any:
     """A copy, which is made five times as fast as a new one, of some kinds a thousand times."""
     done: dict[int, Any] = {id(unused.config): unused.config}  # nobody writes into a config
     tables = [value for value in vars(unused).values() if isinstance(value, torch.Tensor)]
-    done.update({id(table): table.clone() for table in tables})  # as copy.deepcopy does it, in a tenth of the time
+    done.update({id(table): table.clone() for table in tables})  # faster than copy.deepcopy
     return copy.deepcopy(unused, done)
 
 

@@ -54,8 +54,9 @@ class Drain:
     def _end_at_silence(self, code: ExitCode, sentence: str) -> None:
         """End the process when Redis has taken nothing for `most_silence_s` to twice as long."""
         heard = -1
-        while heard != (heard := self.leases.ends_sent()):
-            threading.Event().wait(self.most_silence_s)
+        while (sent := self.leases.ends_sent()) != heard:
+            heard = sent
+            time.sleep(self.most_silence_s)
         self._end(code, sentence)
 
     def _end(self, code: ExitCode, sentence: str) -> NoReturn:

@@ -115,7 +115,7 @@ class Leases:
                 return None
 
     def note_job(self, token: str, job_id: str) -> bool:
-        """Record the job of *token*, so that renewals report a cancel; False: give it back, as `give_back_waiting`."""
+        """Record the job of *token*, whose cancel renewals report; false if it must go back: this process drains."""
         return self._held.note_job(token, job_id)
 
     def note_begun(self, token: str) -> None:
@@ -207,7 +207,7 @@ class Leases:
     def give_back_in_order(
         self, tokens: Iterable[str], *, message: str = "", on_taken: Callable[[], None] = lambda: None
     ) -> int:
-        """As `give_back` and `give_back_all`, of *tokens*, so that the first one comes first again; their number."""
+        """Put back the messages of *tokens*, so that the first one comes first again, and return their number."""
         with self._giving_back:
             taken = [token for token in tokens if self._take(token, message)]
             on_taken()
